@@ -1,0 +1,186 @@
+"""The vocabulary of the core.
+
+*Events* are told to a process machine: orders and facts. *Effects* are what it asks for in return.
+*Notifications* are what the daemon publishes on its bus when something has changed.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+
+class State(enum.IntEnum):
+    """The eight states of supervisord; the numbers are part of its XML-RPC interface."""
+
+    STOPPED = 0
+    STARTING = 10
+    RUNNING = 20
+    BACKOFF = 30
+    STOPPING = 40
+    EXITED = 100
+    FATAL = 200
+    UNKNOWN = 1000
+
+
+# supervisord's two groups (states.py): `start` refuses in the first, `status` exits 3 in the second.
+RUNNING_STATES = frozenset({State.STARTING, State.RUNNING, State.BACKOFF})
+STOPPED_STATES = frozenset({State.STOPPED, State.EXITED, State.FATAL, State.UNKNOWN})
+
+
+class DaemonState(enum.IntEnum):
+    """supervisord's own states (`getState`)."""
+
+    SHUTDOWN = -1
+    RESTARTING = 0
+    RUNNING = 1
+    FATAL = 2
+
+
+# Events: orders.
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Bring the process up, and keep it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Bring the process down. With `restart`, bring it up again afterwards."""
+
+    restart: bool = False
+
+
+# Events: facts reported by the shell.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process is gone. `status`: its exit code, minus the signal that killed it, or None where
+    only an orphan's end was seen, not its code."""
+
+    status: int | None
+    core: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The answer to `Sweep`: nothing of that session is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFailed:
+    """A signal could not be sent, though the process is there."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """The machine's deadline has passed. What that means depends on the state."""
+
+
+Event: TypeAlias = Start | Stop | Spawned | SpawnFailed | Exited | Swept | SignalFailed | Timeout
+
+
+# Effects.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the program; answer with `Spawned` or `SpawnFailed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Signal the process, or its whole process group; answer with `SignalFailed` if that fails."""
+
+    signal: int
+    group: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Signal what remains of the session whose leader `sid` was; answer with `Swept` when it is gone."""
+
+    sid: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The state changed; publish it."""
+
+    old: State
+    new: State
+    expected: bool = True
+
+
+Effect: TypeAlias = Spawn | Kill | Sweep | Changed
+
+
+# Notifications. `type` is supervisord's event type (compatibility: `supervisor.events.EventTypes`).
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A process changed its state. `tries` counts failed starts in a row; `at` is wall-clock seconds."""
+
+    group: str
+    name: str
+    old: State
+    new: State
+    expected: bool
+    tries: int
+    pid: int
+    at: float
+
+    @property
+    def type(self) -> str:
+        return f"PROCESS_STATE_{self.new.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAdded:
+    type: ClassVar[str] = "PROCESS_GROUP_ADDED"
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRemoved:
+    type: ClassVar[str] = "PROCESS_GROUP_REMOVED"
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonChanged:
+    """The daemon began to serve (RUNNING) or to end (SHUTDOWN, RESTARTING)."""
+
+    state: DaemonState
+
+    @property
+    def type(self) -> str:
+        running = self.state is DaemonState.RUNNING
+        return "SUPERVISOR_STATE_CHANGE_RUNNING" if running else "SUPERVISOR_STATE_CHANGE_STOPPING"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCommunication:
+    """A client's own event (`sendRemoteCommEvent`)."""
+
+    type: ClassVar[str] = "REMOTE_COMMUNICATION"
+    kind: str
+    data: str
+
+
+Notification: TypeAlias = StateChanged | GroupAdded | GroupRemoved | DaemonChanged | RemoteCommunication

@@ -1,0 +1,83 @@
+"""What the main log says of a step: supervisord's lines, byte for byte, from events and effects.
+
+People and scripts grep for these texts (compatibility: supervisor/process.py), so they carry the bare
+process name, never `group:name`.
+"""
+
+import logging
+import signal
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from supervise.config.model import ProgramConfig
+from supervise.core.events import Changed, Effect, Event, Exited, Kill, Spawned, SpawnFailed, State, Sweep, Timeout
+from supervise.core.process import ProcessMachine
+
+Line: TypeAlias = tuple[int, str]  # a level of `logging`, and the text
+
+
+def story(
+    machine: ProcessMachine, before: State, pid: int | None, event: Event, effects: Iterable[Effect]
+) -> Iterator[Line]:
+    """Yield the lines for one `step` of `machine`, which was in state `before`, with `pid`, until then."""
+    config = machine.config
+    if isinstance(event, Spawned):
+        yield logging.INFO, f"spawned: '{config.name}' with pid {event.pid}"
+    if isinstance(event, Exited) and before in (State.STOPPING, State.UNKNOWN):
+        level = logging.INFO if event.status in config.exitcodes else logging.WARNING
+        yield level, f"stopped: {config.name} ({describe_exit(event)})"
+    for effect in effects:
+        match effect:
+            case Changed():
+                yield from _changed(config, event, effect, machine.reason)
+            case Kill(signal=signal.SIGKILL):
+                yield logging.WARNING, f"killing '{config.name}' ({pid}) with SIGKILL"
+            case Kill(signal=sig, group=group):
+                whole = "process group " if group else ""
+                yield logging.DEBUG, f"killing {config.name} ({whole}pid {pid}) with signal {signal_name(sig)}"
+            case Sweep(sid=sid, signal=sig):
+                yield logging.DEBUG, f"sweeping the session {sid} of {config.name} with signal {signal_name(sig)}"
+
+
+def _changed(config: ProgramConfig, event: Event, change: Changed, reason: str) -> Iterator[Line]:
+    name = config.name
+    match change.new, event:
+        case State.RUNNING, Timeout():
+            yield (
+                logging.INFO,
+                (
+                    f"success: {name} entered RUNNING state, process has stayed up for > than "
+                    f"{config.startsecs:g} seconds (startsecs)"
+                ),
+            )
+        case State.BACKOFF, SpawnFailed(reason=why):
+            yield logging.INFO, f"spawnerr: {why}"
+        case State.BACKOFF, Exited():
+            yield logging.WARNING, f"exited: {name} ({describe_exit(event)}; not expected)"
+        case State.EXITED, Exited():
+            expected = "expected" if change.expected else "not expected"
+            level = logging.INFO if change.expected else logging.WARNING
+            yield level, f"exited: {name} ({describe_exit(event)}; {expected})"
+        case State.FATAL, _:
+            yield logging.INFO, f"gave up: {name} entered FATAL state, too many start retries too quickly"
+        case State.UNKNOWN, _:
+            yield logging.CRITICAL, f"{name} entered UNKNOWN state: {reason}"
+        case _:
+            pass
+
+
+def describe_exit(event: Exited) -> str:
+    """`exit status 3`, `terminated by SIGSEGV (core dumped)`."""
+    if event.status is None:
+        return "exit status unknown"
+    if event.status >= 0:
+        return f"exit status {event.status}"
+    return f"terminated by {signal_name(-event.status)}" + (" (core dumped)" if event.core else "")
+
+
+def signal_name(number: int) -> str:
+    """`SIGTERM`; real-time signals and other nameless ones by number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
