@@ -1,0 +1,41 @@
+"""Fixtures for every test: directories, running daemons, and which of the two supervisors."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import KINDS, Kind, Supervisors
+
+
+@pytest.fixture
+def supervisors() -> Iterator[Supervisors]:
+    """Starts daemons for one test; see tests/daemons.py."""
+    own = Supervisors()
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def shared_supervisors() -> Iterator[Supervisors]:
+    """Starts daemons for a whole module. Mark the module with `xdist_group`, so that one worker runs it."""
+    own = Supervisors()
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def place(supervisors: Supervisors) -> Path:
+    """A short directory that every user may enter; processes that name it are killed at the end."""
+    return supervisors.place()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Runs the test twice: with our daemon and with the real supervisord."""
+    return request.param  # type: ignore[no-any-return]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that the workers end together."""
+    items.sort(key=lambda item: "test_production" not in item.nodeid)

@@ -1,0 +1,302 @@
+"""Running supervisors for tests: ours and the real supervisord, on the same configuration, each in its own directory.
+
+    daemon = supervisors.start("supervise", '''
+        [program:web]
+        command = sleep 1000
+    ''')
+    daemon.wait_state("web", "RUNNING")
+
+1. The directory is short (a unix socket's path has 108 bytes) and may be entered by every user (programs change users).
+2. A daemon is started in the foreground and has answered before `start` returns; its end is waited for.
+3. Nothing is left: what still carries the directory in its environment or command line is killed at the end.
+"""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import xmlrpc.client
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from tests.tools import PATIENCE, ROOT, need, sweep, wait_for
+
+Kind = Literal["supervise", "supervisord"]
+KINDS: tuple[Kind, ...] = ("supervise", "supervisord")
+
+MAIN = """\
+[unix_http_server]
+file = {place}/s.sock
+
+[supervisord]
+logfile = {place}/main.log
+pidfile = {place}/main.pid
+childlogdir = {place}
+{supervisord}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl = unix://{place}/s.sock
+
+"""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self.path))
+        except OSError:
+            self.close()
+            raise
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    """What an exporter or a script uses to talk XML-RPC over the control socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        if not self._connection or host != self._connection[0]:
+            self._connection = host, UnixConnection(self.path)
+        return self._connection[1]
+
+
+def proxy(path: Path) -> xmlrpc.client.ServerProxy:
+    """An XML-RPC client of a unix socket. Close it: `with proxy(path) as rpc`."""
+    return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(path))
+
+
+def daemon_command(kind: Kind) -> list[str]:
+    """argv that starts a daemon of this kind, without options."""
+    return [sys.executable, "-m", "supervise"] if kind == "supervise" else [need("supervisord")]
+
+
+def client_command(kind: Kind) -> list[str]:
+    """argv of the client that belongs to it, without options."""
+    if kind == "supervisord":
+        return [need("supervisorctl")]
+    return [sys.executable, "-c", "from supervise.cli.supervisectl import main; main()"]
+
+
+def environment(place: Path, **more: str) -> dict[str, str]:
+    """What daemons, clients and so their children get: the same for both kinds; the mark by which they are found."""
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR") if name in os.environ}
+    return keep | {"PYTHONPATH": str(ROOT), "TEST_PLACE": str(place), "PYTHONWARNINGS": "ignore"} | more
+
+
+@dataclass
+class Daemon:
+    """One daemon in the foreground."""
+
+    kind: Kind
+    place: Path
+    config: Path
+    process: subprocess.Popen[bytes]
+    env: dict[str, str]
+    expect_traceback: bool = False
+    _proxies: list[xmlrpc.client.ServerProxy] = field(default_factory=list)
+
+    @property
+    def socket(self) -> Path:
+        return self.place / "s.sock"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def rpc(self) -> Any:
+        """XML-RPC; one connection for the life of the daemon."""
+        if not self._proxies:
+            self._proxies.append(proxy(self.socket))
+        return self._proxies[0]
+
+    @property
+    def log(self) -> str:
+        """The main log."""
+        return (self.place / "main.log").read_text(errors="replace")
+
+    @property
+    def output(self) -> str:
+        """What the daemon itself wrote to its stdout and stderr."""
+        return (self.place / "output").read_text(errors="replace")
+
+    def read(self, name: str) -> str:
+        """A file in the daemon's directory; empty while it does not exist."""
+        path = self.place / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def configure(self, programs: str, supervisord: str = "") -> None:
+        """Write the configuration again; nobody is told."""
+        self.config.write_text(configuration(self.place, programs, supervisord))
+
+    def info(self, name: str) -> dict[str, Any]:
+        """getProcessInfo."""
+        return dict(self.rpc.supervisor.getProcessInfo(name))
+
+    def states(self) -> dict[str, str]:
+        """Namespec -> state's name."""
+        return {f"{row['group']}:{row['name']}": row["statename"] for row in self.rpc.supervisor.getAllProcessInfo()}
+
+    def wait_state(self, name: str, *states: str, timeout: float = PATIENCE) -> dict[str, Any]:
+        """Until the process is in one of the states; returns its info."""
+
+        def reached() -> dict[str, Any] | None:
+            info = self.info(name)
+            return info if info["statename"] in states else None
+
+        return wait_for(reached, f"{name} in {' or '.join(states)}", timeout) or {}
+
+    def wait_log(self, text: str, timeout: float = PATIENCE) -> str:
+        """Until the main log contains the text; returns the log."""
+        return wait_for(lambda: self.log if text in self.log else "", f"main log says {text!r}", timeout)
+
+    def ctl(
+        self, *words: str, client: Kind | None = None, stdin: str = "", timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a control client (by default the one that belongs to the daemon) against it."""
+        argv = [*client_command(client or self.kind), "-c", str(self.config), *words]
+        return subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, env=self.env, cwd=self.place, timeout=timeout
+        )
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """One HTTP request on the control socket."""
+        connection = UnixConnection(self.socket)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            connection.close()
+
+    def disconnect(self) -> None:
+        """Close the test's own connection, so that the next call makes a new one."""
+        while self._proxies:
+            self._proxies.pop()("close")()
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
+        """Signal, wait, and return the exit code. Our daemon must not have shown a traceback."""
+        self.disconnect()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(timeout)
+        if self.kind == "supervise" and not self.expect_traceback:
+            assert "Traceback" not in self.output, self.output
+        return code
+
+
+def configuration(place: Path, programs: str, supervisord: str = "") -> str:
+    """A whole configuration file. `{place}` in `programs` is the directory; braces elsewhere are left alone."""
+    main = MAIN.replace("{supervisord}", textwrap.dedent(supervisord).replace("{place}", str(place)))
+    return main.replace("{place}", str(place)) + textwrap.dedent(programs).replace("{place}", str(place))
+
+
+class Supervisors:
+    """The daemons of one test (or module), and the end of them."""
+
+    def __init__(self) -> None:
+        self.places: list[Path] = []
+        self.running: list[Daemon] = []
+
+    def place(self) -> Path:
+        """A new short directory that every user may enter."""
+        place = Path(tempfile.mkdtemp(prefix="sv-"))
+        place.chmod(0o755)
+        self.places.append(place)
+        return place
+
+    def start(
+        self,
+        kind: Kind,
+        programs: str,
+        supervisord: str = "",
+        *,
+        place: Path | None = None,
+        options: tuple[str, ...] = ("-n",),
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> Daemon:
+        """Start a daemon in the foreground and wait until it answers on its socket."""
+        place = place or self.place()
+        config = place / "s.conf"
+        config.write_text(configuration(place, programs, supervisord))
+        return self.run(kind, config, place, options=options, env=env, prefix=prefix)
+
+    def run(
+        self,
+        kind: Kind,
+        config: Path,
+        place: Path,
+        *,
+        options: tuple[str, ...] = ("-n",),
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        answers: bool = True,
+    ) -> Daemon:
+        """The same with a configuration that is already there."""
+        whole = environment(place, **(env or {}))
+        with (place / "output").open("ab") as output:
+            process = subprocess.Popen(
+                [*prefix, *daemon_command(kind), *options, "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=whole,
+                cwd=place,
+            )
+        daemon = Daemon(kind, place, config, process, whole)
+        self.running.append(daemon)
+        if answers:
+            wait_answer(daemon)
+        return daemon
+
+    def close(self) -> None:
+        """Stop everything, hard after a while, and remove the directories."""
+        for daemon in reversed(self.running):
+            try:
+                daemon.stop(timeout=20)
+            except subprocess.TimeoutExpired:
+                daemon.process.kill()
+                daemon.process.wait()
+        for place in self.places:
+            sweep(place)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def wait_answer(daemon: Daemon) -> None:
+    """Until the daemon says that it runs; a daemon that ends meanwhile fails the test with what it wrote."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if daemon.process.poll() is not None:
+            pytest.fail(f"{daemon.kind} ended with {daemon.process.returncode}:\n{daemon.output}")
+        try:
+            with proxy(daemon.socket) as rpc:
+                if rpc.supervisor.getState()["statecode"] == 1:
+                    return
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.02)
+    pytest.fail(f"{daemon.kind} does not answer:\n{daemon.output}")

@@ -1,0 +1,103 @@
+"""What the tests stand on: tools of the machine, waiting for a condition, processes seen from outside."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+T = TypeVar("T")
+PATIENCE = 60.0  # seconds: how long a condition may take on a machine that is busy with other things
+
+
+def need(tool: str) -> str:
+    """Path of a program that a test cannot do without. Missing: skip, or fail where CI=true promises it."""
+    beside = Path(sys.executable).parent / tool
+    found = (
+        str(beside) if os.access(beside, os.X_OK) else shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    )
+    if found:
+        return found
+    return _missing(f"{tool} is not installed")
+
+
+def need_root() -> None:
+    """Skip (fail under CI=true) a test that must change users, namespaces or ownership."""
+    if os.geteuid() != 0:
+        _missing("needs root")
+
+
+def _missing(why: str) -> str:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}, and CI=true says that everything is there")
+    pytest.skip(why)
+
+
+def wait_for(probe: Callable[[], T], what: str = "", timeout: float = PATIENCE) -> T:
+    """Call `probe` until its answer is true, and return that answer. Its errors count as "not yet"."""
+    deadline, problem = time.monotonic() + timeout, ""
+    while time.monotonic() < deadline:
+        try:
+            if answer := probe():
+                return answer
+        except (OSError, LookupError, ValueError, psutil.Error) as error:
+            problem = f" ({error!r})"
+        time.sleep(0.02)
+    pytest.fail(f"not within {timeout:g} s: {what or probe.__name__}{problem}")
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback that nobody listens on now."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [listener.getsockname()[1] for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def alive(pid: int) -> bool:
+    """The process exists and is no zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def belonging_to(place: Path) -> Iterator[psutil.Process]:
+    """Every process, ourselves excepted, whose environment or command line names the directory."""
+    name = os.fsencode(place)
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            seen = Path(f"/proc/{process.pid}/environ").read_bytes() + Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        except (OSError, psutil.Error):
+            continue
+        if name in seen:
+            yield process
+
+
+def sweep(place: Path) -> list[str]:
+    """Kill whatever still belongs to the directory; returns the command lines of what was found."""
+    found = []
+    for _ in range(100):
+        left = list(belonging_to(place))
+        if not left:
+            break
+        for process in left:
+            try:
+                found.append(" ".join(process.cmdline()) or process.name())
+                process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue
+        time.sleep(0.02)
+    return found
