@@ -1,0 +1,76 @@
+"""How an option is declared: a dataclass field whose metadata says everything about it."""
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from supervise.config import values
+from supervise.config.values import Type
+
+
+class Update(enum.Enum):
+    """What `update` does about a changed option of a process that runs."""
+
+    LIVE = "live"  # it applies at once
+    NEXT_START = "next-start"  # it applies when the process is next started, by whatever starts it
+    RESTART = "restart"  # the process is restarted, because it can only be given at its start
+
+
+class Names(enum.IntEnum):
+    """Which `%(name)s` an option may use; each includes the ones before it."""
+
+    ENV = 1  # ENV_X: X of the daemon's environment, or of [supervisord] environment
+    HERE = 2  # here: the directory of the file
+    PROGRAM = 3  # program_name, group_name, host_node_name
+    PROCESS = 4  # process_num, numprocs, and ENV_X of the program's own environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """The declaration of one option. `where`: the kinds of section that have it; `changed`: see Update."""
+
+    key: str
+    doc: str
+    type: Type
+    default: Any
+    where: tuple[str, ...]
+    names: Names
+    changed: Update
+
+    @property
+    def required(self) -> bool:
+        return self.default is dataclasses.MISSING
+
+
+def option(
+    doc: str,
+    type: Type = values.TEXT,
+    default: Any = dataclasses.MISSING,
+    *,
+    changed: Update = Update.LIVE,
+    names: Names | None = None,
+    where: tuple[str, ...] = (),
+    key: str = "",
+    compare: bool = True,
+) -> Any:
+    """A field that the readers can see. `where` and `names` default to those of the class (`IN`, `NAMES`)."""
+    declared = {"doc": doc, "type": type, "changed": changed, "names": names, "where": where, "key": key}
+    return dataclasses.field(default=default, compare=compare, metadata={"option": declared})
+
+
+def derived(changed: Update, default: Any = None) -> Any:
+    """A field that follows from options, and counts as changed when its value does."""
+    return dataclasses.field(default=default, metadata={"changed": changed})
+
+
+def declared(declaration: Any) -> Iterator[Option]:
+    """The options that a dataclass declares, in its order."""
+    for field in dataclasses.fields(declaration):
+        if said := field.metadata.get("option"):
+            facts = dict(said)
+            facts["key"] = said["key"] or field.name
+            facts["where"] = said["where"] or declaration.IN
+            facts["names"] = said["names"] or declaration.NAMES
+            yield Option(default=field.default, **facts)

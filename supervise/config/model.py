@@ -1,0 +1,347 @@
+"""What can be configured: one frozen dataclass a section, one field an option.
+
+A field made by `option` is that option's only declaration. The readers, `check`, the JSON Schema, the reference in
+README.md and `diff` read it from here; `==` on these classes is what `reread` compares. So there is no I/O here, no
+method that changes anything, and no default that depends on the machine (those are None, and `load` fills them in).
+
+Values are converted and expanded. Paths of [supervisord] and the servers are absolute; those of programs are as
+written, with `~` expanded. Times are seconds, sizes bytes, umasks and modes plain integers, users and groups numbers.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from supervise.config import values
+from supervise.config.declare import Names, Update, derived, option
+from supervise.config.values import AUTO, AutoRestart, StopScope, UserEnv
+from supervise.errors import ConfigError
+
+__all__ = ["AUTO", "AutoRestart", "StopScope", "UserEnv"]  # the enumerations among the values below
+__all__ += ["Config", "CtlConfig", "DaemonConfig", "GroupConfig", "PluginConfig", "ProgramConfig"]
+__all__ += ["ServerConfig", "SocketConfig"]
+MB = 1024**2
+ANY_PROGRAM = ("program", "eventlistener", "fcgi-program")
+ANY_SERVER = ("unix_http_server", "inet_http_server")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramConfig:
+    """One process, after numprocs: everything converted and expanded."""
+
+    IN = ANY_PROGRAM
+    NAMES = Names.PROGRAM
+
+    name: str
+    program: str = dataclasses.field(default="", compare=False)  # the x of [program:x]
+    group_name: str
+    process_num: int = dataclasses.field(default=0, compare=False)
+    kind: Literal["program", "eventlistener", "fcgi-program"] = derived(Update.RESTART, "program")
+
+    command: str = option(
+        "The command, split into words as a shell would, but run without a shell. Without a slash it is looked up in"
+        " the program's PATH.",
+        values.COMMAND,
+        changed=Update.RESTART,
+        names=Names.PROCESS,
+    )
+    priority: int = option(
+        "Lower starts earlier and stops later. Also the priority of the program's own group.",
+        values.INTEGER,
+        999,
+        names=Names.HERE,
+    )
+    autostart: bool = option(
+        "Start when the daemon starts and when the group is added.", values.BOOLEAN, True, changed=Update.NEXT_START
+    )
+    autorestart: AutoRestart = option(
+        "Restart after an exit from RUNNING: always (true), never (false) or if the code is not in exitcodes.",
+        values.RESTART,
+        AutoRestart.UNEXPECTED,
+    )
+    startsecs: float = option(
+        "How long it must stay up for its start to count as successful; 0: no time at all.",
+        values.SECONDS,
+        1,
+        changed=Update.NEXT_START,
+    )
+    startretries: int = option(
+        "Failed starts that are followed by another attempt, before FATAL.",
+        values.INTEGER,
+        3,
+        changed=Update.NEXT_START,
+    )
+    exitcodes: tuple[int, ...] = option("Exit codes that are expected.", values.EXIT_CODES, (0,))
+    stopsignal: int = option("The signal that asks it to stop.", values.SIGNAL, 15)
+    stopwaitsecs: float = option("How long to wait after that signal before SIGKILL.", values.SECONDS, 10)
+    stopasgroup: bool = option("Send the stop signal to its whole process group.", values.BOOLEAN, False)
+    killasgroup: bool = option(
+        "Send SIGKILL to its whole process group. Unset: the value of stopasgroup.", values.BOOLEAN, False
+    )
+    stop_scope: StopScope = option(
+        "What must be gone before it counts as stopped, and is signalled and killed until it is: the process, its"
+        " process group, or every process of its session. Unset: tree with killasgroup, else process.",
+        values.STOP_SCOPE,
+        StopScope.PROCESS,
+    )
+    user: str | None = option(
+        "The user, by name or number, to run as; only root can.",
+        values.TEXT,
+        None,
+        changed=Update.RESTART,
+        compare=False,
+    )
+    uid: int | None = derived(Update.RESTART)
+    group: str | None = option(
+        "With user: the group to run as, instead of the user's own.",
+        values.TEXT,
+        None,
+        changed=Update.RESTART,
+        compare=False,
+    )
+    gid: int | None = derived(Update.RESTART)
+    user_env: UserEnv = option(
+        "With user: keep the daemon's HOME, USER, LOGNAME and SHELL, set them to the user's, or start from a clean"
+        " environment that has only these and PATH.",
+        values.USER_ENV,
+        UserEnv.KEEP,
+        changed=Update.RESTART,
+    )
+    redirect_stderr: bool = option(
+        "Send what it writes to stderr to its stdout.", values.BOOLEAN, False, changed=Update.RESTART
+    )
+    stdout_logfile: str | None = option(
+        "Where its output goes: a path, AUTO (a file in childlogdir, deleted at the next start of the daemon) or NONE.",
+        values.CHILD_LOG,
+        AUTO,
+        names=Names.PROCESS,
+    )
+    stdout_logfile_maxbytes: int = option(
+        "Rotate before the file is longer than this; 0: never.", values.SIZE, 50 * MB, names=Names.PROCESS
+    )
+    stdout_logfile_backups: int = option(
+        "How many rotated files to keep; 0: truncate instead.", values.INTEGER, 10, names=Names.PROCESS
+    )
+    stdout_capture_maxbytes: int = option(
+        "How much output between capture tokens is kept for a PROCESS_COMMUNICATION event; 0: no capture.",
+        values.SIZE,
+        0,
+    )
+    stdout_events_enabled: bool = option("Emit a PROCESS_LOG event for its output.", values.BOOLEAN, False)
+    stdout_syslog: bool = option("Send its output to syslog as well.", values.BOOLEAN, False, names=Names.PROCESS)
+    stderr_logfile: str | None = option(
+        "As stdout_logfile, for stderr; ignored with redirect_stderr.", values.CHILD_LOG, AUTO, names=Names.PROCESS
+    )
+    stderr_logfile_maxbytes: int = option(
+        "As stdout_logfile_maxbytes, for stderr.", values.SIZE, 50 * MB, names=Names.PROCESS
+    )
+    stderr_logfile_backups: int = option(
+        "As stdout_logfile_backups, for stderr.", values.INTEGER, 10, names=Names.PROCESS
+    )
+    stderr_capture_maxbytes: int = option("As stdout_capture_maxbytes, for stderr.", values.SIZE, 0)
+    stderr_events_enabled: bool = option("As stdout_events_enabled, for stderr.", values.BOOLEAN, False)
+    stderr_syslog: bool = option("As stdout_syslog, for stderr.", values.BOOLEAN, False, names=Names.PROCESS)
+    environment: tuple[tuple[str, str], ...] = option(
+        "Variables added to its environment, over those of [supervisord] environment. Stored sorted by name.",
+        values.ENVIRONMENT,
+        (),
+        changed=Update.RESTART,
+        names=Names.PROCESS,
+    )
+    directory: str | None = option(
+        "The directory it starts in. Unset: the daemon's.",
+        values.TEXT,
+        None,
+        changed=Update.RESTART,
+        names=Names.PROCESS,
+    )
+    umask: int | None = option("Its umask. Unset: the daemon's.", values.OCTAL, None, changed=Update.RESTART)
+    serverurl: str | None = option(
+        "SUPERVISOR_SERVER_URL in its environment; AUTO: the daemon's own socket.",
+        values.URL,
+        None,
+        changed=Update.RESTART,
+    )
+
+    @property
+    def namespec(self) -> str:
+        """`name`, or `group:name` where they differ."""
+        return self.name if self.name == self.group_name else f"{self.group_name}:{self.name}"
+
+    @property
+    def argv(self) -> list[str]:
+        """The words of `command`. Raises ValueError for unbalanced quotes."""
+        return shlex.split(self.command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketConfig:
+    """The socket of an fcgi-program; exactly one of `path` and `port` is set."""
+
+    IN = ("fcgi-program",)
+    NAMES = Names.HERE
+
+    socket: str = option(
+        "The listening socket it gets as descriptor 0: tcp://host:port or unix:///path.", names=Names.PROGRAM
+    )
+    socket_backlog: int | None = option("Its backlog, 1 to 65535. Unset: the system's.", values.INTEGER, None)
+    socket_owner: tuple[int, int] | None = option(
+        "Who owns a unix socket; -1: no change. Unset: the program's user.", values.OWNER, None
+    )
+    socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.OCTAL, None)
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """`unix://<absolute path>` or `tcp://<host>:<port>`."""
+        return f"unix://{self.path}" if self.path else f"tcp://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """Processes that are added, removed and addressed together. A pool has events; an fcgi group has a socket."""
+
+    IN = ("group",)
+    NAMES = Names.HERE
+
+    name: str
+    kind: Literal["group", "pool", "fcgi"] = "group"
+    priority: int = option("Lower starts earlier and stops later.", values.INTEGER, 999)
+    processes: tuple[ProgramConfig, ...] = ()
+    buffer_size: int = option(
+        "How many events wait for a busy pool before the oldest is dropped.",
+        values.INTEGER,
+        10,
+        where=("eventlistener",),
+    )
+    events: tuple[str, ...] = option("The event types it is sent.", values.EVENTS, (), where=("eventlistener",))
+    result_handler: str = option(
+        "The function, as module:name, that judges its results.",
+        default="supervisor.dispatchers:default_handler",
+        where=("eventlistener",),
+    )
+    socket: SocketConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonConfig:
+    """[supervisord]. `logfile` may be the word syslog; `uid` and `gid` are those of `user`."""
+
+    IN = ("supervisord",)
+    NAMES = Names.HERE
+
+    logfile: str = option("The daemon's own log: a path, or syslog.", values.LOG, "supervisord.log")
+    logfile_maxbytes: int = option("Rotate it before it is longer than this; 0: never.", values.SIZE, 50 * MB)
+    logfile_backups: int = option("How many rotated ones to keep.", values.INTEGER, 10)
+    loglevel: int = option("critical, error, warn, info, debug, trace or blather.", values.LOG_LEVEL, 20)
+    pidfile: str = option("Where the daemon's process id is written.", values.PATH, "supervisord.pid")
+    umask: int = option("The umask of the daemon, when it daemonises.", values.OCTAL, 0o022)
+    nodaemon: bool = option("Stay in the foreground.", values.BOOLEAN, False)
+    silent: bool = option("In the foreground, do not copy the log to stdout.", values.BOOLEAN, False)
+    minfds: int = option("The file descriptors that must be available.", values.INTEGER, 1024)
+    minprocs: int = option("The processes that must be available.", values.INTEGER, 200)
+    nocleanup: bool = option("Keep the AUTO logs of an earlier run.", values.BOOLEAN, False)
+    childlogdir: str = option("Where AUTO logs are. Unset: the system's directory for temporary files.",
+                              values.DIRECTORY, "")  # fmt: skip
+    user: str | None = option("The user to become; only root can.", values.TEXT, None)
+    uid: int | None = None
+    gid: int | None = None
+    directory: str | None = option("The directory to be in, when it daemonises.", values.DIRECTORY, None)
+    strip_ansi: bool = option("Strip ANSI escapes from the logs of programs.", values.BOOLEAN, False)
+    environment: tuple[tuple[str, str], ...] = option(
+        "Variables for all programs; also usable as %(ENV_X)s in other sections.", values.ENVIRONMENT, ()
+    )
+    identifier: str = option("The name of this daemon, for RPC and AUTO logs.", default="supervisor")
+    shutdown_timeout: float | None = option(
+        "Everything still running this long after a shutdown began is killed. Unset or none: no bound beside each"
+        " program's stopwaitsecs.",
+        values.SHUTDOWN,
+        None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """A listening control socket. `host` "" is all interfaces."""
+
+    IN = ANY_SERVER
+    NAMES = Names.ENV
+
+    kind: Literal["unix", "inet"]
+    section: str
+    file: str = option(
+        "The path of the socket; required.", values.FILE, "", where=("unix_http_server",), names=Names.HERE
+    )
+    chmod: int = option("Its mode.", values.OCTAL, 0o700, where=("unix_http_server",))
+    chown: tuple[int, int] | None = option("Its owner; -1: no change.", values.OWNER, None, where=("unix_http_server",))
+    host: str = ""
+    port: int = option("host:port, :port, *:port or a port; required.", values.ADDRESS, 0, where=("inet_http_server",))
+    username: str | None = option("Who may connect; with password.", values.TEXT, None)
+    password: str | None = option("Clear text, or {SHA} and a SHA-1 in hexadecimal.", values.TEXT, None)
+
+    @property
+    def url(self) -> str:
+        """What a client on this machine connects to."""
+        host = self.host or "localhost"
+        return (
+            f"unix://{self.file}"
+            if self.kind == "unix"
+            else f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtlConfig:
+    """[supervisorctl]: what the client needs to know."""
+
+    IN = ("supervisorctl",)
+    NAMES = Names.ENV
+
+    serverurl: str = option("Where the daemon listens.", default="http://localhost:9001", names=Names.HERE)
+    username: str | None = option("For a daemon that asks.", values.TEXT, None)
+    password: str | None = option("For a daemon that asks; clear text.", values.TEXT, None)
+    prompt: str = option("The prompt of the interactive shell.", default="supervisor")
+    history_file: str | None = option("Where the shell keeps its history.", values.TEXT, None, names=Names.HERE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginConfig:
+    """[rpcinterface:x] or [ctlplugin:x]: a factory as module:name, and what else the section says."""
+
+    IN = ()
+    NAMES = Names.ENV
+
+    name: str
+    factory: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that was configured. `groups` are in supervisord's order: by priority, then by name."""
+
+    daemon: DaemonConfig
+    servers: tuple[ServerConfig, ...] = ()
+    ctl: CtlConfig | None = None
+    groups: tuple[GroupConfig, ...] = ()
+    rpcinterfaces: tuple[PluginConfig, ...] = ()
+    ctlplugins: tuple[PluginConfig, ...] = ()
+    file: str
+    here: str
+    files: tuple[str, ...] = ()
+    origins: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    """(section, option) -> "file:line", for every option that a file sets."""
+    warnings: tuple[ConfigError, ...] = dataclasses.field(default=(), compare=False)
+    messages: tuple[tuple[int, str], ...] = dataclasses.field(default=(), compare=False)
+    """(logging level, text) that the daemon logs when its log is open; includes every warning."""
+
+    @property
+    def serverurl(self) -> str | None:
+        """What children get as SUPERVISOR_SERVER_URL: a unix socket if there is one, else the last inet one."""
+        unix = [server.url for server in self.servers if server.kind == "unix"]
+        inet = [server.url for server in self.servers if server.kind == "inet"]
+        return unix[0] if unix else inet[-1] if inet else None
