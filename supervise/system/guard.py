@@ -1,0 +1,89 @@
+"""Noticing that the control socket was deleted, and making it anew (cleaners of /tmp do that)."""
+
+import asyncio
+import ctypes
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from supervise.system.sockets import Listener, SocketError, listen
+
+logger = logging.getLogger("supervise")
+
+# linux/inotify.h. Unlinking a file changes its link count, which is an attribute; so is its mode, hence `intact`.
+IN_ATTRIB, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x4, 0x40, 0x80, 0x100, 0x200
+IN_DELETE_SELF, IN_MOVE_SELF, IN_ONLYDIR = 0x400, 0x800, 0x1000000
+SOCKET_EVENTS = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
+DIRECTORY_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+
+
+class SocketGuard:
+    """Watches the file of one unix socket by inotify(7), the file itself, so that a busy /tmp costs nothing.
+
+    `replaced(old, new)` is called in the loop when the file was gone and has been made anew; `old` still has its
+    connections, and is the callee's to close. If it cannot be made (its directory is gone, somebody else has the path)
+    one ERROR line says why, and it is tried again when something changes there.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, replaced: Callable[[Listener, Listener], None]
+    ) -> None:
+        self.listener = listener
+        self._loop, self._replaced, self._problem = loop, replaced, ""
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = -1
+        self._watch()
+
+    def close(self) -> None:
+        """Stop watching; the socket stays as it is."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            os.close(fd)
+
+    def _watch(self) -> None:
+        """Watch what there is: the socket's file, or the nearest directory in which it could appear again."""
+        self.close()
+        fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if fd < 0:
+            logger.warning("%s is not watched: %s", self.listener.config.file, os.strerror(ctypes.get_errno()))
+            return
+        self._fd = fd
+        self._loop.add_reader(fd, self._changed)
+        path = self.listener.config.file
+        if self.listener.intact:
+            self._add(path, SOCKET_EVENTS)
+            self._add(os.path.dirname(path), IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+            if not self.listener.intact:  # it went before we looked
+                self._loop.call_soon(self._restore)
+            return
+        above = os.path.dirname(path)
+        while not self._add(above, DIRECTORY_EVENTS) and above != "/":
+            path, above = above, os.path.dirname(above)
+        if above != os.path.dirname(self.listener.config.file) and os.path.isdir(path):
+            self._loop.call_soon(self._restore)  # it came before we looked
+
+    def _add(self, path: str, events: int) -> bool:
+        return bool(self._libc.inotify_add_watch(self._fd, os.fsencode(path), events) >= 0)
+
+    def _changed(self) -> None:
+        with suppress(BlockingIOError):
+            while os.read(self._fd, 65536):
+                pass
+        if not self.listener.intact:
+            self._restore()
+
+    def _restore(self) -> None:
+        old = self.listener
+        try:
+            [self.listener] = listen(old.config)
+        except SocketError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.error("control socket %s is gone and cannot be made anew: %s", old.config.file, error)
+        else:
+            self._problem = ""
+            logger.warning("control socket %s was gone; made it anew", old.config.file)
+            self._replaced(old, self.listener)
+        self._watch()

@@ -1,0 +1,147 @@
+"""Seeing processes end.
+
+Children are reaped on SIGCHLD until none is left, ours and those that we inherit as subreaper or as PID 1. Processes
+that were never our children are watched by pidfd. Nothing here polls.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+logger = logging.getLogger("supervise")
+
+# Told once how a process ended: its exit code, or minus the signal that killed it, and whether it dumped core.
+Ended: TypeAlias = Callable[[int, bool], None]
+Orphaned: TypeAlias = Callable[[int, int], None]
+
+
+class Reaper:
+    """Takes the exit status of every child and hands it to who watches the pid.
+
+    Only for the thread of `loop`, whose SIGCHLD handler it owns until `close`. Whoever spawns and watches without
+    giving control back to the loop in between cannot miss a status; others do both within `held()`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, orphaned: Orphaned | None = None) -> None:
+        self._loop, self._orphaned = loop, orphaned
+        self._watched: dict[int, Ended] = {}
+        self._holding, self._held = 0, dict[int, int]()
+        loop.add_signal_handler(signal.SIGCHLD, self._signalled)
+
+    def watch(self, pid: int, ended: Ended) -> None:
+        """Call `ended` in the loop when the child `pid` has been reaped; soon, if a held status is there already."""
+        if (status := self._held.pop(pid, None)) is not None:
+            self._loop.call_soon(ended, *decode(status))
+        else:
+            self._watched[pid] = ended
+
+    @property
+    def watched(self) -> frozenset[int]:
+        """The children that have been watched and have not ended. Whatever else is our child is an orphan."""
+        return frozenset(self._watched)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the statuses of unknown children for a `watch` that comes before this ends."""
+        self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+            if not self._holding:
+                left, self._held = self._held, {}
+                for pid, status in left.items():
+                    self._orphan(pid, status)
+
+    def reap(self) -> None:
+        """Take every status that is there now. Errors of callbacks are logged and stop nothing."""
+        with suppress(ChildProcessError):  # no children at all
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                try:
+                    self._dispatch(pid, status)
+                except Exception:
+                    logger.exception("could not report the end of process %d", pid)
+
+    def close(self) -> None:
+        """Stop listening to SIGCHLD; what is watched will not be told."""
+        self._loop.remove_signal_handler(signal.SIGCHLD)
+
+    def _signalled(self) -> None:
+        logger.debug("received SIGCHLD indicating a child quit")
+        self.reap()
+
+    def _dispatch(self, pid: int, status: int) -> None:
+        if ended := self._watched.pop(pid, None):
+            ended(*decode(status))
+        elif self._holding:
+            self._held[pid] = status
+        else:
+            self._orphan(pid, status)
+
+    def _orphan(self, pid: int, status: int) -> None:
+        logger.info("reaped unknown pid %d (%s)", pid, describe(status))
+        if self._orphaned:
+            self._orphaned(pid, decode(status)[0])
+
+
+def decode(status: int) -> tuple[int, bool]:
+    """A status of waitpid(2) as (exit code, or minus the signal; core dumped)."""
+    return os.waitstatus_to_exitcode(status), os.WIFSIGNALED(status) and os.WCOREDUMP(status)
+
+
+def describe(status: int) -> str:
+    """A status of waitpid(2) in supervisord's words."""
+    code, core = decode(status)
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"terminated by {name}" + (" (core dumped)" if core else "")
+
+
+def become_subreaper() -> bool:
+    """Make orphaned descendants our children (prctl(2), Linux 3.4), as they always are for PID 1. False: refused."""
+    return bool(ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+class Watch:
+    """Tells when a process is gone that need not be our child: a pidfd in the loop (Linux 5.3)."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pid: int, gone: Callable[[], None]) -> None:
+        """Call `gone` once. Raises ProcessLookupError where there is no such process, OSError without descriptors."""
+        self._loop, self._gone = loop, gone
+        self.fd = os.pidfd_open(pid)
+        loop.add_reader(self.fd, self._readable)
+
+    def _readable(self) -> None:
+        self.cancel()
+        self._gone()
+
+    def signal(self, number: int) -> bool:
+        """Signal just this process, however old its pid is. False: it is gone. Raises PermissionError."""
+        if self.fd < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self.fd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def cancel(self) -> None:
+        """Stop watching. May be called at any time, and again."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            os.close(fd)

@@ -1,0 +1,154 @@
+"""Ends of processes: children, orphans, strangers."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from supervise.system.reap import Reaper, Watch, decode, describe
+from tests.tools import ROOT
+
+LONG = 30.0
+
+
+def start(*command: str) -> int:
+    """A child that `subprocess` does not wait for."""
+    process = subprocess.Popen(command)
+    process.returncode = 0
+    return process.pid
+
+
+@asynccontextmanager
+async def reaper() -> AsyncIterator[tuple[Reaper, list[tuple[int, int]]]]:
+    orphans: list[tuple[int, int]] = []
+    own = Reaper(asyncio.get_running_loop(), lambda pid, status: orphans.append((pid, status)))
+    yield own, orphans
+    own.close()
+
+
+async def end(own: Reaper, pid: int) -> tuple[int, bool]:
+    future = asyncio.get_running_loop().create_future()
+    own.watch(pid, lambda *ended: future.set_result(ended))
+    async with asyncio.timeout(LONG):
+        ended: tuple[int, bool] = await future
+    return ended
+
+
+def test_every_exit_code_and_signal() -> None:
+    async def story() -> None:
+        async with reaper() as (own, orphans):
+            for code in (0, 1, 7, 127, 255):
+                assert await end(own, start("sh", "-c", f"exit {code}")) == (code, False)
+            for number in (1, 9, 15, 34, 64):
+                assert await end(own, start("sh", "-c", f"kill -{number} $$")) == (-number, False)
+            assert orphans == []
+            assert own.watched == frozenset()
+
+    asyncio.run(story())
+
+
+def test_many_that_end_at_once() -> None:
+    async def story() -> None:
+        async with reaper() as (own, _):
+            pids = [start("sleep", "1000") for _ in range(50)]
+            waiting = [asyncio.create_task(end(own, pid)) for pid in pids]
+            await asyncio.sleep(0)
+            assert own.watched == set(pids)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            assert await asyncio.gather(*waiting) == [(-9, False)] * 50
+
+    asyncio.run(story())
+
+
+def test_a_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with reaper() as (own, _):
+            own.watch(start("true"), lambda *_: 1 / 0)  # type: ignore[arg-type, return-value]
+            assert await end(own, start("sleep", "0.05")) == (0, False)
+
+    asyncio.run(story())
+    assert "could not report the end of process" in caplog.text
+
+
+def test_a_child_nobody_watches_is_reaped_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        caplog.set_level("INFO")
+        async with reaper() as (own, orphans):
+            pid = start("sh", "-c", "exit 3")
+            while not orphans:
+                await asyncio.sleep(0.01)
+            assert orphans == [(pid, 3)]
+            assert f"reaped unknown pid {pid} (exit status 3)" in caplog.messages
+            assert own.watched == frozenset()
+
+    asyncio.run(asyncio.wait_for(story(), LONG))
+
+
+def test_a_status_is_held_for_who_watches_late() -> None:
+    async def story() -> None:
+        async with reaper() as (own, orphans):
+            with own.held():
+                pids = [start("sh", "-c", f"exit {code}") for code in (4, 5)]
+                for pid in pids:
+                    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                own.reap()
+                assert await end(own, pids[0]) == (4, False)
+                assert orphans == []
+            assert orphans == [(pids[1], 5)]
+
+    asyncio.run(story())
+
+
+def test_orphans_come_to_the_subreaper() -> None:
+    """A grandchild whose parent ended is reaped by us, and is no zombie."""
+    code = """
+import asyncio, os, subprocess
+from supervise.system.reap import Reaper, become_subreaper
+async def story():
+    assert become_subreaper()
+    ended = asyncio.get_running_loop().create_future()
+    own = Reaper(asyncio.get_running_loop(), lambda pid, status: ended.set_result(status))
+    child = subprocess.Popen(["sh", "-c", "(sleep 0.2; exit 42) &"])
+    child.returncode = 0
+    own.watch(child.pid, lambda *_: None)
+    print(await asyncio.wait_for(ended, 30))
+asyncio.run(story())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (run.stdout, run.stderr) == ("42\n", "")
+
+
+def test_a_stranger_is_watched_by_pidfd() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        shell = await asyncio.create_subprocess_exec("sh", "-c", "sleep 1000 & echo $!; wait", stdout=-1)
+        assert shell.stdout
+        pid = int(await shell.stdout.readline())
+        gone = loop.create_future()
+        watch = Watch(loop, pid, lambda: gone.set_result(None))
+        never = Watch(loop, pid, lambda: pytest.fail("it was cancelled"))
+        never.cancel()
+        never.cancel()
+        assert not never.signal(0)
+        assert watch.signal(signal.SIGKILL)
+        await asyncio.wait_for(gone, LONG)
+        assert not watch.signal(signal.SIGKILL)
+        await shell.wait()
+        with pytest.raises(ProcessLookupError):
+            Watch(loop, pid, lambda: None)
+
+    asyncio.run(story())
+
+
+def test_words_of_supervisord() -> None:
+    assert describe(0x0300) == "exit status 3"
+    assert describe(9) == "terminated by SIGKILL"
+    assert describe(11 | 0x80) == "terminated by SIGSEGV (core dumped)"
+    assert describe(50) == "terminated by signal 50"
+    assert decode(11 | 0x80) == (-11, True)
