@@ -1,0 +1,319 @@
+"""The logs of all processes: one log thread, their targets, their pipes."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from supervise.config.model import AUTO, ProgramConfig
+from supervise.core.ansi import StripAnsi
+from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
+from supervise.daemon.channel import OLD_PIPES, Channel, ChildPipe, OutputHook, log
+from supervise.daemon.sinks import Sink, Sinks
+from supervise.system.logfile import LogFile
+from supervise.system.pipes import open_pipe
+from supervise.system.pump import Pump, Worker
+
+STALL = 1.0  # seconds in one write after which a fresh thread takes the other channels
+DRAIN = 0.25  # seconds that the end of a process may wait for its last output
+SHOWN = 5  # lines that `last_lines` gives
+
+
+class Logs:
+    """Opens the logs of processes. Loop thread only; the log thread starts at first use (so: after daemonising)."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        childlogdir: str,
+        identifier: str,
+        strip_ansi: bool = False,
+        nocleanup: bool = False,
+    ) -> None:
+        self.loop = loop
+        self.childlogdir, self.identifier, self.strip_ansi = childlogdir, identifier, strip_ansi
+        self.on_output: OutputHook | None = None  # (namespec, channel, pid, data); log thread; events_enabled only
+        self.pump = Pump(self._busy)
+        self.sinks = Sinks(self.pump)
+        self._timer: asyncio.TimerHandle | None = None
+        self._clean = not nocleanup
+
+    def open(self, config: ProgramConfig, group: str | None = None) -> "ProcessLogs":
+        """Return the logs of a process. Never raises for a bad file: that is tried again, and told."""
+        if self._clean:
+            self._clean = False
+            directory, identifier = self.childlogdir, self.identifier
+            self.pump.call(lambda _: retire_auto_logs(directory, identifier))
+        return ProcessLogs(self, config, group)
+
+    def reopen(self) -> asyncio.Future[None]:
+        """Close and open every file (USR2). The future never fails: trouble is the file's `problem`."""
+        done = self.loop.create_future()
+
+        def reopen(worker: Worker) -> None:
+            for sink in sinks:
+                try:
+                    sink.command(worker, sink.file.open)
+                except OSError:
+                    sink.write(worker, b"")
+            self._tell(done, None, None)
+
+        sinks = self.sinks.all()
+        self.pump.call(reopen)
+        return done
+
+    def order(self, sink: Sink, action: Callable[[], None]) -> asyncio.Future[None]:
+        """Have the log thread do something with a target's file; the future raises its OSError."""
+        done: asyncio.Future[None] = self.loop.create_future()
+
+        def perform(worker: Worker) -> None:
+            try:
+                sink.command(worker, action)
+            except OSError as exc:
+                self._tell(done, None, exc)
+            else:
+                self._tell(done, None, None)
+
+        self.pump.call(perform)
+        return done
+
+    def _tell(self, done: "asyncio.Future[None]", result: None, error: OSError | None) -> None:
+        def settle() -> None:
+            if done.cancelled() or done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        self.post(settle)
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Run a function in the loop, from the log thread; nothing happens when the loop is closed."""
+        try:
+            self.loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return
+
+    async def close(self) -> None:
+        """Write what is readable, close everything, end the thread."""
+        sinks = self.sinks.all()
+        for sink in sinks:
+            self.pump.call(sink.close)
+        await asyncio.to_thread(self.pump.close)
+        for sink in sinks:
+            if sink.stream is not None:
+                await asyncio.to_thread(sink.stream.join)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # A hung file: looked at a second after it was begun, and only then
+
+    def _busy(self) -> None:
+        self.post(self._arm)
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(STALL, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.pump.relieve(STALL):
+            self._arm()
+
+
+class Ends:
+    """The child's ends of the pipes for one spawn; leaving the context closes them."""
+
+    __slots__ = ("stderr", "stdout")
+
+    def __init__(self, stdout: int, stderr: int) -> None:
+        self.stdout, self.stderr = stdout, stderr
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in {self.stdout, self.stderr}:
+            os.close(fd)
+
+
+class ProcessLogs:
+    """stdout and stderr of one process. Loop thread only."""
+
+    def __init__(self, logs: Logs, config: ProgramConfig, group: str | None = None) -> None:
+        self._logs = logs
+        self._pump = logs.pump
+        self._config = config
+        self._current: tuple[ChildPipe, ...] = ()
+        self._former: tuple[Channel, ...] = ()
+        self.stdout = self._channel("stdout")
+        self.stderr: Channel | None = None if config.redirect_stderr else self._channel("stderr")
+
+    def _channel(self, name: str) -> Channel:
+        channel = Channel(self._logs.loop, self._config.namespec, name)
+        if self._logs.strip_ansi:
+            channel.set_filter(StripAnsi())
+        self._aim(channel)
+        return channel
+
+    def _aim(self, channel: Channel) -> None:
+        """Point a channel at the target that the configuration names, keeping the old one if it is the same."""
+        config, name = self._config, channel.name
+        wanted: str | None = getattr(config, f"{name}_logfile")
+        limits = getattr(config, f"{name}_logfile_maxbytes"), getattr(config, f"{name}_logfile_backups")
+        channel.copied = config.name
+        channel.hook = self._logs.on_output if getattr(config, f"{name}_events_enabled") else None
+        if wanted == AUTO:
+            auto = channel.path is not None and is_auto_log(channel.path, self._logs.identifier)
+            wanted = (
+                channel.path if auto else auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
+            )
+        if wanted == "syslog":
+            log.warning("%s: %s_logfile=syslog is not supported yet; the output is not kept", config.namespec, name)
+            wanted = None
+        old, channel.path = channel.sink, wanted
+        target = None if wanted in (None, "/dev/null") else wanted
+        channel.sink = self._logs.sinks.acquire(target, *limits) if target else None
+        if old is not None:
+            self._logs.sinks.release(old)
+        if channel.sink is not None and getattr(config, f"{name}_logfile") == AUTO:
+            self._pump.call(channel.sink.touch)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """stdout, and stderr if it has a channel of its own."""
+        return (self.stdout,) if self.stderr is None else (self.stdout, self.stderr)
+
+    def pipes(self) -> Ends:
+        """Make new pipes for one spawn. Use as a context manager: leaving it closes the child's ends.
+
+        What still writes into an earlier run's pipe keeps it. Raises OSError (EMFILE, ENFILE).
+        """
+        ends, pipes = [], []
+        try:
+            for channel in self.channels:
+                reader, writer = open_pipe(self._config.uid)
+                ends.append(writer)
+                pipes.append(ChildPipe(self._pump, channel, reader))
+        except OSError:
+            for fd in ends:
+                os.close(fd)  # the log thread finds our own ends at their end, and closes them
+            raise
+        for pipe in self._current:
+            if pipe.fd >= 0:
+                self._retire(pipe)
+        self._current = tuple(pipes)
+        for channel in self.channels:
+            if channel.sink is not None and not channel.sink.touched:
+                self._pump.call(channel.sink.touch)
+        return Ends(ends[0], ends[-1])
+
+    def _retire(self, pipe: ChildPipe) -> None:
+        channel = pipe.channel
+        channel.old = (*channel.old, pipe)
+        if len(channel.old) > OLD_PIPES:
+            oldest = channel.old[0]
+            log.warning(
+                "%s: too many processes of earlier runs hold %s; the oldest is no longer read",
+                channel.namespec,
+                channel.name,
+            )
+            self._pump.call(oldest.close)
+
+    def started(self, pid: int) -> None:
+        """Tell the pid that the current pipes belong to (for events)."""
+        for pipe in self._current:
+            pipe.pid = pid
+
+    def drain(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop when all that the process wrote has been passed on to its log.
+
+        At once, before returning, if nothing is pending; and after DRAIN seconds at the latest.
+        """
+        pipes = self._current
+        if all(pipe.idle() for pipe in pipes):
+            callback()
+            return
+        waiter = _Once(callback)
+        timer = self._logs.loop.call_later(DRAIN, waiter)
+        waiter.also = timer.cancel
+        self._pump.call(partial(self._drain, pipes, waiter))
+
+    def _drain(self, pipes: Iterable[ChildPipe], waiter: "_Once", worker: Worker) -> None:
+        for pipe in pipes:
+            pipe.drain(worker)
+            pipe.channel.flush(worker)
+        if worker.retired:
+            self._pump.call(partial(self._drain, pipes, waiter))
+        else:
+            self._logs.post(waiter)
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines of stderr (of stdout if that takes both) that passed, from memory."""
+        text = (self.stderr or self.stdout).tail_ring().decode("utf-8", "replace")
+        return tuple(text.splitlines()[-SHOWN:])
+
+    def _order(self, action: Callable[[LogFile], Callable[[], None]]) -> Awaitable[object]:
+        sinks = {channel.sink for channel in self.channels if channel.sink is not None}
+        return asyncio.gather(*[self._logs.order(sink, action(sink.file)) for sink in sinks])
+
+    def clear(self) -> Awaitable[object]:
+        """Empty the files, also while the process is stopped. The awaitable raises OSError."""
+        return self._order(lambda file: file.clear)
+
+    def rotate(self) -> Awaitable[object]:
+        """Rotate the files now. The awaitable raises OSError."""
+        return self._order(lambda file: file.rotate)
+
+    def reopen(self) -> Awaitable[object]:
+        """Close the files and open what now has their names. The awaitable raises OSError."""
+        return self._order(lambda file: file.open)
+
+    def reconfigure(self, config: ProgramConfig) -> None:
+        """Take over new targets and limits, for running processes too; redirect_stderr at the next spawn."""
+        self._config = config
+        self._aim(self.stdout)
+        if config.redirect_stderr and self.stderr is not None:
+            self._former = (*self._former, self.stderr)  # a running process still writes there
+            self.stderr = None
+        elif self.stderr is not None:
+            self._aim(self.stderr)
+        elif not config.redirect_stderr:
+            self.stderr = self._channel("stderr")
+
+    def close(self) -> None:
+        """Stop reading and give up the files, after what is readable now."""
+        channels = (*self.channels, *self._former)
+        pipes = (*self._current, *(pipe for channel in channels for pipe in channel.old))
+        self._current = ()
+
+        def close(worker: Worker) -> None:
+            for pipe in pipes:
+                pipe.drain(worker)
+                pipe.channel.flush(worker)
+                pipe.close(worker)
+
+        self._pump.call(close)
+        for channel in channels:
+            if channel.sink is not None:
+                self._logs.sinks.release(channel.sink)
+
+
+class _Once:
+    """Calls a function the first time it is called itself."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function: Callable[[], None] | None = function
+        self.also: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            if self.also is not None:
+                self.also()
+            function()

@@ -1,0 +1,263 @@
+"""Where log bytes end: a file or a stream that may fail, hang and recover, shared by all who name the same path."""
+
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+from supervise.system.logfile import LogFile, NotAFileError
+from supervise.system.pump import Pump, Worker
+from supervise.system.stream import StreamWriter, inherited, open_stream, resolve
+
+log = logging.getLogger("supervise")
+
+CHECK = 1.0  # seconds between looks whether a file in use still has its name
+RETRIES = (0.1, 10.0)  # seconds before a failed file is tried again, at the first failure and at most
+REPEAT = 60.0  # seconds before the same trouble with a file is told again
+DEFERRED = 1 << 20  # bytes kept for a file that hangs; what comes then is dropped
+
+
+class Sink:
+    """One target. The loop opens, shares and releases it; everything else happens in the log thread.
+
+    Nothing here raises for a bad file: what cannot be written is dropped and counted, `problem` says why, one line goes
+    to the main log, and when more output comes it is tried again. A file that hangs keeps one worker of the pump
+    (relieved by a fresh one); meanwhile up to DEFERRED bytes are kept.
+    """
+
+    def __init__(self, path: str, pump: Pump) -> None:
+        self.path, self.users = path, 1
+        self.problem = ""
+        self.dropped = 0
+        self.listeners: tuple[Callable[[], None], ...] = ()  # called after every write, in the log thread
+        self.stream: StreamWriter | None = None
+        self.file = LogFile(path)
+        self._pump = pump
+        self.touched = False
+        self.hanging = False
+        self._deferred: deque[bytes] = deque()
+        self._waiting = 0
+        self._check_at = self._retry_at = self._told_at = 0.0
+        self._delay = RETRIES[0]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it can only be written: nothing to read back, rotate or clear."""
+        return self.stream is not None or inherited(self.path) is not None
+
+    def touch(self, worker: Worker) -> None:
+        """Create the file if need be, so that it exists when its program runs and trouble is told early."""
+        if not self.touched:
+            self.touched = True
+            self._attempt(worker, self._open)
+
+    def write(self, worker: Worker, data: memoryview | bytes) -> int:
+        """Write, and return how many bytes were dropped. The caller touches nothing shared afterwards."""
+        if self.stream is not None:
+            lost = self.stream.write(bytes(data))
+        elif self.hanging:
+            return self._defer(data)
+        else:
+            lost = self._write_file(worker, data)
+        self._ring()
+        return lost
+
+    def _ring(self) -> None:
+        for listener in self.listeners:
+            listener()
+
+    def _write_file(self, worker: Worker, data: memoryview | bytes) -> int:
+        now = time.monotonic()
+        if now < self._retry_at:
+            self.dropped += len(data)
+            return len(data)
+        file, before = self.file, self.file.total
+        worker.since, worker.work = now, self
+        if not self._pump.armed:
+            self._pump.busy()
+        try:
+            if now >= self._check_at:
+                self._check(now)
+            if file.fd < 0:
+                self._open()
+            file.write(data)
+            if file.rotation_problem or self.problem:
+                self._note(file.rotation_problem, now)
+            self._retry_at, self._delay = 0.0, RETRIES[0]
+        except NotAFileError:
+            return self._become_stream(data)
+        except OSError as exc:
+            lost = len(data) - (file.total - before)
+            self.dropped += lost
+            self._failed(exc, now)
+            return lost
+        finally:
+            worker.work = None
+            if worker.retired:
+                self._thaw()
+        return 0
+
+    def _check(self, now: float) -> None:
+        self._check_at = now + CHECK
+        if self.file.fd >= 0 and not self.file.current():
+            self.file.close()  # deleted or moved away: supervisord goes on writing where nobody can read it
+
+    def _open(self) -> None:
+        if (target := resolve(self.path)) != self.path or inherited(self.path) is not None:
+            raise NotAFileError(0, "an inherited descriptor", target)
+        self.file.open()
+
+    def _attempt(self, worker: Worker, action: Callable[[], None]) -> None:
+        """Do something with the file that may fail or hang. Raises nothing."""
+        if self.hanging or self.stream is not None:
+            return
+        worker.since, worker.work = time.monotonic(), self
+        self._pump.busy()
+        try:
+            action()
+        except NotAFileError:
+            self._become_stream(b"")
+        except OSError as exc:
+            self._failed(exc, time.monotonic())
+        finally:
+            worker.work = None
+            if worker.retired:
+                self._thaw()
+
+    def _become_stream(self, data: memoryview | bytes) -> int:
+        now = time.monotonic()
+        try:
+            self.stream = StreamWriter(open_stream(resolve(self.path)), self._stream_problem)
+        except OSError as exc:
+            self.dropped += len(data)
+            self._failed(exc, now)
+            return len(data)
+        self._note("", now)
+        return self.stream.write(bytes(data)) if data else 0
+
+    def _stream_problem(self, problem: str) -> None:
+        self._note(f"cannot write to {self.path}: {problem}" if problem else "", time.monotonic())
+
+    def _failed(self, exc: OSError, now: float) -> None:
+        self._retry_at = now + self._delay
+        self._delay = min(self._delay * 2, RETRIES[1])
+        self._note(f"cannot write to {self.path}: {exc.strerror or exc}", now)
+
+    def _note(self, problem: str, now: float) -> None:
+        """Remember the trouble or its end, and tell it, but not again and again."""
+        if problem == self.problem:
+            return
+        self.problem = problem
+        if not problem:
+            log.info("writing to %s again; %d bytes were lost so far", self.path, self.total_dropped)
+        elif now >= self._told_at:
+            self._told_at = now + REPEAT
+            log.error("%s; the program runs on, its output is dropped meanwhile", problem)
+
+    @property
+    def total_dropped(self) -> int:
+        """Bytes that did not reach the target."""
+        return self.dropped + (self.stream.dropped if self.stream is not None else 0)
+
+    # A file that hangs
+
+    def stall(self) -> None:
+        """The worker in our file is given up (the pump's lock is held)."""
+        self.hanging = True
+        self.problem = f"writing to {self.path} hangs"
+
+    def _defer(self, data: memoryview | bytes) -> int:
+        with self._pump.lock:
+            if self.hanging and self._waiting + len(data) <= DEFERRED:
+                self._deferred.append(bytes(data))
+                self._waiting += len(data)
+                return 0
+        self.dropped += len(data)
+        return len(data)
+
+    def _thaw(self) -> None:
+        """In the worker that hung, when it comes back: write what has gathered, then let the others in again."""
+        log.warning("%s: it took a while, and goes on", self.problem or self.path)
+        while True:
+            with self._pump.lock:
+                if not self._deferred:
+                    self.hanging = False
+                    break
+                data = self._deferred.popleft()
+                self._waiting -= len(data)
+            try:
+                self.file.write(data)
+            except OSError as exc:
+                self.dropped += len(data)
+                self._failed(exc, time.monotonic())
+        if self._retry_at == 0.0:
+            self._note("", time.monotonic())
+        self._ring()
+
+    # Orders; they run in the log thread and raise OSError
+
+    def command(self, worker: Worker, action: Callable[[], None]) -> None:
+        """Perform a method of the file on order. Raises OSError."""
+        if self.stream is not None:
+            return
+        if self.hanging:
+            raise OSError(11, self.problem, self.path)
+        worker.since, worker.work = time.monotonic(), self
+        self._pump.busy()
+        try:
+            action()
+            self._retry_at, self._delay = 0.0, RETRIES[0]
+            self._note("", time.monotonic())
+        except NotAFileError:
+            self._become_stream(b"")
+        finally:
+            worker.work = None
+            if worker.retired:
+                self._thaw()
+        self._ring()
+
+    def probe(self) -> None:
+        """For `command`: open the file if it is not."""
+        if self.file.fd < 0:
+            self._open()
+
+    def close(self, worker: Worker) -> None:
+        """Close the file, or end the stream after what it still has to write."""
+        if self.stream is not None:
+            self.stream.close()
+        elif not self.hanging:
+            with contextlib.suppress(OSError):
+                self.file.close()
+
+
+class Sinks:
+    """The targets in use, by path: whoever names the same path shares one, so that it is rotated by one. Loop only."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._open: dict[str, Sink] = {}
+
+    def acquire(self, path: str, maxbytes: int, backups: int) -> Sink:
+        """Return the target at `path`; the limits given last hold for all who share it."""
+        key = os.path.abspath(path)
+        if (sink := self._open.get(key)) is None:
+            sink = self._open[key] = Sink(path, self._pump)
+        else:
+            sink.users += 1
+        if (maxbytes, backups) != (sink.file.maxbytes, sink.file.backups):
+            file = sink.file
+            self._pump.call(lambda worker: file.configure(maxbytes, backups))
+        return sink
+
+    def release(self, sink: Sink) -> None:
+        """Give up one use; the last one closes the target, after all that was sent to it."""
+        sink.users -= 1
+        if sink.users == 0:
+            del self._open[os.path.abspath(sink.path)]
+            self._pump.call(sink.close)
+
+    def all(self) -> tuple[Sink, ...]:
+        """Every target in use."""
+        return tuple(self._open.values())

@@ -1,0 +1,201 @@
+"""A log file: appended to, rotated between lines, opened again, cleared."""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+LONGEST_LINE = 1 << 20  # bytes beyond the limit after which even a line is cut, so that a file has a hard bound
+NEWLINE = 0x0A
+
+
+class NotAFileError(OSError):
+    """The path is a pipe, a socket or a device: nothing that could be rotated, cleared or read back."""
+
+
+class LogFile:
+    """One file that is only ever appended to. Not for two threads at a time; methods raise OSError.
+
+    Rotation, as supervisord's: at `maxbytes` (0: never) PATH becomes PATH.1, that becomes PATH.2, up to `backups`; with
+    `backups` 0 the file is emptied. Unlike supervisord, a file is rotated *before* it would pass the limit and always
+    after a newline. So no line is cut, and a file is larger than `maxbytes` by at most the rest of one line that began
+    below the limit, or by one line that alone is larger; a line more than LONGEST_LINE beyond the limit is cut there.
+
+    The file is opened at the first write and may be closed at any time: a silent program costs no descriptor.
+    """
+
+    __slots__ = ("_in_line", "_limit", "backups", "fd", "maxbytes", "path", "rotation_problem", "size", "total")
+
+    def __init__(self, path: str, maxbytes: int = 0, backups: int = 0) -> None:
+        self.path = path
+        self.maxbytes, self.backups = maxbytes, backups
+        self.fd = -1
+        self.size = 0  # of the file, as far as we know
+        self.total = 0  # bytes written through this object, also by a call that then failed
+        self.rotation_problem = ""
+        self._in_line = False  # the file's last byte is not a newline
+        self._limit = maxbytes
+
+    def configure(self, maxbytes: int, backups: int) -> None:
+        """Change the limits; a file that is too large is rotated at the next write."""
+        self.maxbytes, self.backups, self._limit = maxbytes, backups, maxbytes
+
+    def open(self) -> None:
+        """Open or create the file (0666 less the umask, as supervisord does). Raises NotAFileError, OSError."""
+        self.close()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        if _may_be_tricked(self.path):
+            flags |= os.O_NOFOLLOW
+        try:
+            fd = os.open(self.path, flags, 0o666)
+        except OSError as exc:
+            if exc.errno and not _is_file(self.path):
+                raise NotAFileError(exc.errno, exc.strerror, self.path) from None
+            raise
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            os.close(fd)
+            raise NotAFileError(0, "not a regular file", self.path)
+        self.fd, self.size = fd, facts.st_size
+        self._limit = self.maxbytes
+        self._in_line = bool(self.size) and _last_byte(self.path) != NEWLINE
+
+    def close(self) -> None:
+        """Close the file; the next write opens it again."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def write(self, data: memoryview | bytes) -> None:
+        """Append all of `data`, rotating where needed. After an error `total` tells how much was written."""
+        if self.fd < 0:
+            self.open()
+        if self._limit and self.size + len(data) > self._limit:
+            self._write_rotating(bytes(data))
+        else:
+            self._append(data)
+
+    def _append(self, data: memoryview | bytes) -> None:
+        written = os.write(self.fd, data)
+        self.size += written
+        self.total += written
+        while written < len(data):
+            more = os.write(self.fd, data[written:])
+            written += more
+            self.size += more
+            self.total += more
+        self._in_line = data[-1] != NEWLINE
+
+    def _write_rotating(self, data: bytes) -> None:
+        start = 0
+        while start < len(data):
+            end = self._fitting(data, start)
+            if end > start:
+                self._append(memoryview(data)[start:end])
+                start = end
+            if start < len(data) or (self.size >= self._limit and not self._in_line and not self.backups):
+                self._rotate_or_go_on()
+
+    def _fitting(self, data: bytes, start: int) -> int:
+        """Where to stop before the next rotation: `start` if that is due now."""
+        room = self._limit - self.size
+        if len(data) - start <= room:
+            return len(data)
+        if (cut := data.rfind(b"\n", start, start + max(0, room))) >= 0:
+            return cut + 1
+        if self.size and not self._in_line:
+            return start
+        # A line that began below the limit: it ends here, however long, within reason.
+        bound = start + max(1, room + LONGEST_LINE)
+        cut = data.find(b"\n", start, bound)
+        return cut + 1 if cut >= 0 else min(len(data), bound)
+
+    def _rotate_or_go_on(self) -> None:
+        if self._in_line and self.size < self._limit + LONGEST_LINE:
+            return
+        try:
+            self.rotate()
+        except OSError as exc:
+            # Better a file that grows than output that is lost: try again when it has grown by a tenth.
+            self.rotation_problem = f"cannot rotate {self.path}: {exc.strerror}"
+            self._limit = self.size + max(self.maxbytes // 10, 65536)
+            if self.fd < 0:
+                self.open()
+
+    def rotate(self) -> None:
+        """Rotate now; an empty file stays."""
+        if self.fd < 0:
+            self.open()
+        if not self.size:
+            return
+        if self.backups:
+            self._shift()
+        else:
+            os.ftruncate(self.fd, 0)
+        self.size, self._in_line, self._limit = 0, False, self.maxbytes
+        self.rotation_problem = ""
+
+    def _shift(self) -> None:
+        for number in range(self.backups - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
+        with contextlib.suppress(FileNotFoundError):  # deleted behind our back: the new one is wanted all the same
+            os.replace(self.path, f"{self.path}.1")
+        old = os.fstat(self.fd)
+        self.open()
+        _resemble(self.fd, old)
+
+    def clear(self) -> None:
+        """Empty the file, whether it is open or not; backups stay."""
+        if self.fd < 0 or not self.current():
+            self.open()
+        os.ftruncate(self.fd, 0)
+        self.size, self._in_line, self._limit = 0, False, self.maxbytes
+
+    def current(self) -> bool:
+        """Whether PATH still is the open file; also notices that somebody else has cut it or written to it."""
+        try:
+            named, ours = os.stat(self.path), os.fstat(self.fd)
+        except FileNotFoundError:
+            return False
+        if self.size != ours.st_size:
+            self.size = ours.st_size
+            self._in_line = self._in_line and self.size > 0
+        return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode) or os.path.isdir(path)
+    except OSError:
+        return True
+
+
+def _may_be_tricked(path: str) -> bool:
+    """We are root and others may put a symbolic link in the file's place (their directory, or one for everybody)."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        facts = Path(path).parent.stat()
+    except OSError:
+        return False
+    return facts.st_uid != 0 or bool(facts.st_mode & stat.S_IWOTH)
+
+
+def _last_byte(path: str) -> int:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1)[0]
+    except (OSError, IndexError):
+        return NEWLINE
+
+
+def _resemble(fd: int, old: os.stat_result) -> None:
+    """Give a new file the owner and mode that somebody has given to the old one, as far as we may."""
+    new = os.fstat(fd)
+    with contextlib.suppress(PermissionError):
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            os.fchown(fd, old.st_uid, old.st_gid)
+        if new.st_mode != old.st_mode:
+            os.fchmod(fd, stat.S_IMODE(old.st_mode))

@@ -1,0 +1,57 @@
+"""Pipes between a child and the log thread, made so that the child outlives their reader."""
+
+import array
+import contextlib
+import fcntl
+import os
+import termios
+
+LARGE = 1 << 20  # what /proc/sys/fs/pipe-max-size allows everybody by default
+
+
+def open_pipe(uid: int | None = None) -> tuple[int, int]:
+    """Return (our end, the child's end), both close-on-exec; ours does not block.
+
+    The child's end is the pipe opened again O_RDWR: a writer that is its own reader never gets SIGPIPE, so the child
+    goes on (and at worst waits for room) when we die. It also belongs to `uid`, so that a program that was given that
+    user can open its own /dev/stdout. Raises OSError (EMFILE, ENFILE).
+    """
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(reader, False)
+        try:
+            both = os.open(f"/proc/self/fd/{writer}", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # no /proc here: an ordinary pipe is better than no program
+            both = os.dup(writer)
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    if uid is not None:
+        with contextlib.suppress(PermissionError):  # we are not root: then the program has our own user anyway
+            os.fchown(both, uid, -1)
+    return reader, both
+
+
+def enlarge(fd: int) -> bool:
+    """Give the pipe room for 1 MiB; False where a limit forbids it (pipe(7): pipe-user-pages-soft).
+
+    Meant for pipes that were seen full: enlarging all of them would use up the allowance of an ordinary user, whose
+    next pipes then have two pages only, and 10 kB of kernel memory each.
+    """
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, LARGE)
+    except OSError:
+        return False
+    return True
+
+
+def pending(fd: int) -> int:
+    """How many bytes wait in the pipe; 0 if the descriptor is no longer a pipe."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(fd, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
