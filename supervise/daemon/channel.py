@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
-from supervise.daemon.followers import Live
+from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
 from supervise.daemon.sinks import Sink
 from supervise.system.pipes import enlarge, pending
 from supervise.system.pump import Pump, Worker
@@ -126,6 +126,15 @@ class Channel:
         live = Live(self._loop, maxbuffer, self._leave)
         self._live = (*self._live, live)
         return live
+
+    @property
+    def readable_path(self) -> str | None:
+        """The file to read back; None: only `tail_ring` can tell."""
+        return readable_path(self)
+
+    def follow(self, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
+        """The last `start` bytes, beginning with a whole character, then what comes, for ever; close it at the end."""
+        return follow_log(self, start)
 
     def _leave(self, live: Live) -> None:
         self._live = tuple(each for each in self._live if each is not live)

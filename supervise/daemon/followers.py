@@ -6,9 +6,11 @@ import stat
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from supervise.daemon.sinks import Sink
 from supervise.system.logread import whole_characters
 
 PIECE = 64 * 1024
@@ -241,3 +243,49 @@ class _Reader:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+
+class Log(Protocol):
+    """A channel of a process, or the main log."""
+
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def sink(self) -> Sink | None: ...
+    def tail_ring(self) -> bytes: ...
+    def live(self, maxbuffer: int = ...) -> Live: ...
+
+
+def readable_path(log: Log) -> str | None:
+    """The file to read; None where there is none, it cannot be read back, or it hangs: then use the ring."""
+    sink = log.sink
+    return None if sink is None or sink.is_stream or sink.hanging else log.path
+
+
+def follow_log(log: Log, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
+    """The last `start` bytes, beginning with a whole character, then what comes, for ever. Loop thread."""
+    path = readable_path(log)
+    return _follow_ring(log, start) if path is None or log.sink is None else _follow_sink(log.sink, path, start)
+
+
+async def _follow_sink(sink: Sink, path: str, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
+    bell = Bell(asyncio.get_running_loop())
+    sink.listeners = (*sink.listeners, bell.ring)
+    try:
+        async with aclosing(follow_file(path, bell, start)) as items:
+            async for item in items:
+                yield item
+    finally:
+        sink.listeners = tuple(each for each in sink.listeners if each != bell.ring)
+
+
+async def _follow_ring(log: Log, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
+    live = log.live()
+    try:
+        ring = log.tail_ring()
+        if start and ring:
+            yield whole_characters(ring[-start:]) if len(ring) > start else ring
+        async for item in live:
+            yield item
+    finally:
+        live.close()

@@ -41,16 +41,16 @@ class Logs:
         self._timer: asyncio.TimerHandle | None = None
         self._clean = not nocleanup
 
-    def open(self, config: ProgramConfig, group: str | None = None) -> "ProcessLogs":
+    def open(self, config: ProgramConfig) -> "ProcessLogs":
         """Return the logs of a process. Never raises for a bad file: that is tried again, and told."""
         if self._clean:
             self._clean = False
             directory, identifier = self.childlogdir, self.identifier
             self.pump.call(lambda _: retire_auto_logs(directory, identifier))
-        return ProcessLogs(self, config, group)
+        return ProcessLogs(self, config)
 
-    def reopen(self) -> asyncio.Future[None]:
-        """Close and open every file (USR2). The future never fails: trouble is the file's `problem`."""
+    def reopen(self, some: Iterable[Sink] | None = None) -> asyncio.Future[None]:
+        """Close and open every file, or some (USR2). The future never fails: trouble is the file's `problem`."""
         done = self.loop.create_future()
 
         def reopen(worker: Worker) -> None:
@@ -61,7 +61,7 @@ class Logs:
                     sink.write(worker, b"")
             self._tell(done, None, None)
 
-        sinks = self.sinks.all()
+        sinks = self.sinks.all() if some is None else tuple(some)
         self.pump.call(reopen)
         return done
 
@@ -145,7 +145,7 @@ class Ends:
 class ProcessLogs:
     """stdout and stderr of one process. Loop thread only."""
 
-    def __init__(self, logs: Logs, config: ProgramConfig, group: str | None = None) -> None:
+    def __init__(self, logs: Logs, config: ProgramConfig) -> None:
         self._logs = logs
         self._pump = logs.pump
         self._config = config

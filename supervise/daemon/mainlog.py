@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from supervise.config.model import DaemonConfig
-from supervise.daemon.followers import Live
+from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
 from supervise.daemon.logs import Logs
 from supervise.daemon.sinks import Sink
 from supervise.system.logfile import LogFile
@@ -63,7 +63,7 @@ class MainLog(logging.Handler):
     # Loop thread
 
     def open(self, config: DaemonConfig, logs: Logs, *, foreground: bool = False) -> None:
-        """Write to the configured file from now on, what was kept first; in the foreground to stdout too, but for silent.
+        """Write to the configured file from now on, what was kept first; in the foreground to stdout too.
 
         Never raises: a file that cannot be written is tried again as any log is; `confirm` tells.
         """
@@ -109,8 +109,19 @@ class MainLog(logging.Handler):
         return self._order(lambda file: file.rotate)
 
     def reopen(self) -> Awaitable[object]:
-        """Close the file and open what now has its name. The awaitable raises OSError."""
-        return self._order(lambda file: file.open)
+        """Close the file and open what now has its name. The awaitable never fails: trouble is the `problem`."""
+        assert self._logs is not None
+        return self._logs.reopen((self.sink,) if self.sink is not None else ())
+
+    @property
+    def problem(self) -> str:
+        """Why lines are not written at present; "" if they are."""
+        return self.sink.problem if self.sink is not None else ""
+
+    @property
+    def dropped(self) -> int:
+        """Bytes of lines that could not be written."""
+        return self.sink.total_dropped if self.sink is not None else 0
 
     def _order(self, action: Callable[[LogFile], Callable[[], None]]) -> Awaitable[object]:
         orders = [self._logs.order(self.sink, action(self.sink.file))] if self._logs and self.sink else []
@@ -125,6 +136,15 @@ class MainLog(logging.Handler):
         live = Live(asyncio.get_running_loop(), maxbuffer, self._leave)
         self._live = (*self._live, live)
         return live
+
+    @property
+    def readable_path(self) -> str | None:
+        """The file to read back; None: only `tail_ring` can tell."""
+        return readable_path(self)
+
+    def follow(self, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
+        """The last `start` bytes, beginning with a whole character, then what comes, for ever; close it at the end."""
+        return follow_log(self, start)
 
     def _leave(self, live: Live) -> None:
         self._live = tuple(each for each in self._live if each is not live)
