@@ -36,6 +36,9 @@ class DaemonState(enum.IntEnum):
     FATAL = 2
 
 
+AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
+
+
 # Events: orders.
 
 

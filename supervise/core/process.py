@@ -45,7 +45,6 @@ from supervise.core.restart import QUICK, backoff_delay, is_expected, restart_de
 TOO_QUICK = "Exited too quickly (process log may have details)"  # supervisord's text, shown by status
 KILL_WAIT = 10.0  # seconds from SIGKILL until a process counts as one that cannot be killed (B30)
 
-AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
 UP = frozenset({State.STARTING, State.RUNNING})
 
 # Pairs that may well occur and change nothing: repeated orders, and answers that come too late.

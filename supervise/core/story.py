@@ -4,16 +4,28 @@ People and scripts grep for these texts (compatibility: supervisor/process.py), 
 process name, never `group:name`.
 """
 
-import logging
 import signal
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from supervise.config.model import ProgramConfig
-from supervise.core.events import Changed, Effect, Event, Exited, Kill, Spawned, SpawnFailed, State, Sweep, Timeout
+from supervise.core.events import (
+    Changed,
+    Effect,
+    Event,
+    Exited,
+    Kill,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    State,
+    Sweep,
+    Timeout,
+)
 from supervise.core.process import ProcessMachine
 
-Line: TypeAlias = tuple[int, str]  # a level of `logging`, and the text
+Line: TypeAlias = tuple[int, str]  # level and text
+DEBUG, INFO, WARNING, CRITICAL = 10, 20, 30, 50  # the numbers of `logging`, which the core does not import
 
 
 def story(
@@ -22,21 +34,23 @@ def story(
     """Yield the lines for one `step` of `machine`, which was in state `before`, with `pid`, until then."""
     config = machine.config
     if isinstance(event, Spawned):
-        yield logging.INFO, f"spawned: '{config.name}' with pid {event.pid}"
+        yield INFO, f"spawned: '{config.name}' with pid {event.pid}"
     if isinstance(event, Exited) and before in (State.STOPPING, State.UNKNOWN):
-        level = logging.INFO if event.status in config.exitcodes else logging.WARNING
+        level = INFO if event.status in config.exitcodes else WARNING
         yield level, f"stopped: {config.name} ({describe_exit(event)})"
     for effect in effects:
         match effect:
             case Changed():
                 yield from _changed(config, event, effect, machine.reason)
             case Kill(signal=signal.SIGKILL):
-                yield logging.WARNING, f"killing '{config.name}' ({pid}) with SIGKILL"
+                yield WARNING, f"killing '{config.name}' ({pid}) with SIGKILL"
             case Kill(signal=sig, group=group):
                 whole = "process group " if group else ""
-                yield logging.DEBUG, f"killing {config.name} ({whole}pid {pid}) with signal {signal_name(sig)}"
+                yield DEBUG, f"killing {config.name} ({whole}pid {pid}) with signal {signal_name(sig)}"
+            case Spawn():
+                pass  # what comes of it is an event
             case Sweep(sid=sid, signal=sig):
-                yield logging.DEBUG, f"sweeping the session {sid} of {config.name} with signal {signal_name(sig)}"
+                yield DEBUG, f"sweeping the session {sid} of {config.name} with signal {signal_name(sig)}"
 
 
 def _changed(config: ProgramConfig, event: Event, change: Changed, reason: str) -> Iterator[Line]:
@@ -44,24 +58,24 @@ def _changed(config: ProgramConfig, event: Event, change: Changed, reason: str) 
     match change.new, event:
         case State.RUNNING, Timeout():
             yield (
-                logging.INFO,
+                INFO,
                 (
                     f"success: {name} entered RUNNING state, process has stayed up for > than "
                     f"{config.startsecs:g} seconds (startsecs)"
                 ),
             )
         case State.BACKOFF, SpawnFailed(reason=why):
-            yield logging.INFO, f"spawnerr: {why}"
+            yield INFO, f"spawnerr: {why}"
         case State.BACKOFF, Exited():
-            yield logging.WARNING, f"exited: {name} ({describe_exit(event)}; not expected)"
+            yield WARNING, f"exited: {name} ({describe_exit(event)}; not expected)"
         case State.EXITED, Exited():
             expected = "expected" if change.expected else "not expected"
-            level = logging.INFO if change.expected else logging.WARNING
+            level = INFO if change.expected else WARNING
             yield level, f"exited: {name} ({describe_exit(event)}; {expected})"
         case State.FATAL, _:
-            yield logging.INFO, f"gave up: {name} entered FATAL state, too many start retries too quickly"
+            yield INFO, f"gave up: {name} entered FATAL state, too many start retries too quickly"
         case State.UNKNOWN, _:
-            yield logging.CRITICAL, f"{name} entered UNKNOWN state: {reason}"
+            yield CRITICAL, f"{name} entered UNKNOWN state: {reason}"
         case _:
             pass
 

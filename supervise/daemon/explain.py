@@ -1,0 +1,71 @@
+"""Why a process is in its state: the answer for the person on call, as plain JSON values."""
+
+import dataclasses
+import time
+
+from supervise.core.events import State
+from supervise.daemon.info import ProcessInfo, last_exit
+from supervise.daemon.supervisor import Process
+
+
+def explain(process: Process, info: ProcessInfo) -> dict[str, object]:
+    """What is, why, what was before (latest end first), and what comes next. Loop thread only."""
+    now = time.time()
+    return {
+        "process": dataclasses.asdict(info),
+        "summary": _summary(process, info),
+        "next": _next(process, info),
+        "exits": [
+            dataclasses.asdict(last_exit(end))
+            | {"ago": round(now - end.at, 3), "uptime": round(end.uptime, 3), "last_lines": list(end.last_lines)}
+            for end in reversed(process.exits)
+        ],
+    }
+
+
+def _summary(process: Process, info: ProcessInfo) -> str:
+    machine, config = process.machine, process.config
+    last = f"the last end was: {process.exits[-1].text}" if process.exits else "it has not ended since it was added"
+    match machine.state:
+        case State.STOPPED if not process.started:
+            return "not started yet" if config.autostart else "not started: autostart is false, and nobody has asked"
+        case State.STOPPED:
+            return "stopped because it was told to"
+        case State.STARTING if machine.pid is None:
+            return "about to be spawned"
+        case State.STARTING:
+            return f"up for {info.uptime:.1f} s; counts as RUNNING after startsecs = {config.startsecs:g}"
+        case State.RUNNING:
+            return f"up with pid {machine.pid}; {last}"
+        case State.BACKOFF:
+            return f"start {machine.attempts} of {config.startretries + 1} failed: {machine.reason}"
+        case State.STOPPING if machine.sweeping is not None:
+            return f"it has ended; what is left of its process tree is told to (session {machine.sweeping})"
+        case State.STOPPING:
+            return f"told to stop; pid {machine.pid} has not ended yet"
+        case State.EXITED if machine.wanted:
+            return f"{last}; it ends quickly every time, so restarts are held back to one a second"
+        case State.EXITED:
+            return f"it ended by itself ({last}), and autorestart = {config.autorestart.value} leaves it so"
+        case State.FATAL:
+            return f"gave up after {config.startretries + 1} failed starts: {machine.reason}"
+        case _:
+            return f"out of control: {machine.reason}"
+
+
+def _next(process: Process, info: ProcessInfo) -> str:
+    machine, config = process.machine, process.config
+    match machine.state:
+        case State.BACKOFF | State.EXITED if info.next_retry is not None:
+            return f"it is started again in {info.next_retry:.1f} s"
+        case State.STOPPING if machine.kills == 0:
+            return f"SIGKILL, when stopwaitsecs = {config.stopwaitsecs:g} are over"
+        case State.STOPPING:
+            return "SIGKILL has been sent"
+        case State.STARTING | State.RUNNING:
+            codes = ",".join(map(str, config.exitcodes))
+            return f"if it ends: autorestart = {config.autorestart.value}, exitcodes = {codes}"
+        case State.UNKNOWN:
+            return "stop it to send SIGKILL once more; it can be started only when it has ended"
+        case _:
+            return "nothing, until it is told to start"

@@ -1,0 +1,125 @@
+"""How the daemon begins, starts anew, and ends."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import groupby
+
+from supervise.config.model import Config
+from supervise.core.events import DaemonState, State, Stop, Timeout
+from supervise.daemon.mainlog import MainLog
+from supervise.daemon.supervisor import Process, Supervisor
+from supervise.errors import CommandError, ConfigErrors, Fault
+
+log = logging.getLogger("supervise")
+
+DIE_NOTICE = 3.0  # seconds between the lines "waiting for A, B to die" (supervisord)
+
+
+class Lifecycle:
+    """`load` reads the configuration anew and raises ConfigErrors (it runs in a thread); `apply` makes the
+    daemon itself follow a new one: servers, log level. Everything else runs in the loop's thread."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        main_log: MainLog,
+        load: Callable[[], Config],
+        apply: Callable[[Config], Awaitable[None]],
+    ) -> None:
+        self._supervisor, self.main_log, self._load, self._apply = supervisor, main_log, load, apply
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self.started, self.since = time.time(), self._loop.time()
+        self.ended = asyncio.Event()
+        self.config: Config | None = None  # the one that is in force
+
+    def begin(self, config: Config) -> None:
+        """Make all groups active and start what is to start by itself."""
+        self.config = config
+        for group in config.groups:
+            self._supervisor.add_group(group)
+        self._supervisor.enter(DaemonState.RUNNING)
+        self._supervisor.autostart(self._supervisor.processes())
+
+    def problems(self) -> tuple[str, ...]:
+        """What the person on call should know about the daemon itself."""
+        sink = self.main_log.sink
+        return (f"main log: {sink.problem}",) if sink is not None and sink.problem else ()
+
+    def reopen_logs(self) -> None:
+        """Reopen the main log and all child logs, as logrotate asks for."""
+        log.info("supervisord logreopen")
+        for reopening in (self.main_log.reopen(), self._supervisor.logs.reopen()):
+            asyncio.ensure_future(reopening).add_done_callback(asyncio.Future.exception)  # the log tells of its trouble
+
+    def shutdown(self) -> None:
+        """Begin to end; a reload under way gives way to it. `ended` is set when everything has stopped."""
+        if self._supervisor.state is DaemonState.SHUTDOWN:
+            return
+        self._supervisor.enter(DaemonState.SHUTDOWN)
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._loop.create_task(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self._stop_everything()
+        finally:
+            self._supervisor.bus.close()
+            self.ended.set()
+
+    async def reload(self, *, wait: bool) -> None:
+        """See `Commands.reload`. Raises CommandError(CANT_REREAD)."""
+        try:
+            config = await asyncio.to_thread(self._load)
+        except ConfigErrors as exc:
+            log.error("reload refused, nothing has been changed: %s", "; ".join(map(str, exc.problems)))
+            raise CommandError(Fault.CANT_REREAD, str(exc)) from None
+        if self._supervisor.state is not DaemonState.RUNNING:
+            raise CommandError(Fault.SHUTDOWN_STATE)
+        self._supervisor.enter(DaemonState.RESTARTING)
+        self._task = self._loop.create_task(self._renew(config))
+        if wait:
+            await asyncio.shield(self._task)
+
+    async def _renew(self, config: Config) -> None:
+        await self._stop_everything()
+        for name in list(self._supervisor.groups):
+            self._supervisor.remove_group(name)
+        await self._apply(config)
+        self._task = None
+        self.begin(config)
+
+    async def _stop_everything(self) -> None:
+        """Level after level, the highest priority first, listeners last; within a level all at once (B2, B3)."""
+        supervisor, timeout = self._supervisor, self.config.daemon.shutdown_timeout if self.config else None
+        everything = sorted(supervisor.processes(), key=self._level)
+        try:
+            async with asyncio.timeout(timeout):
+                for _, level in groupby(everything, key=self._level):
+                    await self._die(list(level))
+        except TimeoutError:
+            log.warning("shutdown_timeout is over after %g seconds, killing what is left", timeout)
+            for process in everything:
+                supervisor.tell(process, Stop())
+                if process.state is State.STOPPING and process.machine.kills == 0:
+                    supervisor.tell(process, Timeout())
+            await self._die(everything)
+
+    def _level(self, process: Process) -> tuple[bool, int]:
+        return process.config.kind == "eventlistener", -self._supervisor.groups[process.group].config.priority
+
+    async def _die(self, level: Iterable[Process]) -> None:
+        supervisor = self._supervisor
+        alive = sorted(level, key=lambda process: -process.config.priority)
+        for process in alive:
+            supervisor.tell(process, Stop())
+        while alive := [process for process in alive if not process.at_rest]:
+            try:
+                async with asyncio.timeout(DIE_NOTICE):
+                    for process in alive:
+                        await supervisor.until(process, lambda p=process: p.at_rest)  # type: ignore[misc]
+            except TimeoutError:
+                log.info("waiting for %s to die", ", ".join(p.name for p in alive if not p.at_rest))

@@ -1,0 +1,181 @@
+"""Making what runs what the files say, touching only what has to be touched (A5, B15)."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from supervise.config.diff import Change, Diff, classify, diff, same_frame
+from supervise.config.model import Config, GroupConfig, ProgramConfig
+from supervise.core.events import RUNNING_STATES, Start
+from supervise.daemon.supervisor import Group, Process, Supervisor
+from supervise.errors import CommandError, ConfigErrors, Fault
+
+log = logging.getLogger("supervise")
+
+
+KINDS = {Change.LIVE: "live", Change.NEXT_START: "next-start", Change.RESTART: "restart"}
+TEXTS = {
+    "remove": "stopped and removed",
+    "add": "added",
+    "restart": "restarted with its new options",
+    "next-start": "keeps running; its new options count from its next start",
+    "live": "keeps running with its new options",
+}
+STOPPING = frozenset({"remove", "restart"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that an update did, or would do. `text` is supervisorctl's line where it has one (no process)."""
+
+    kind: str
+    group: str
+    process: str | None
+    text: str
+
+
+class Updater:
+    """The configuration as last read, and the verbs that bring the active groups nearer to it."""
+
+    def __init__(self, supervisor: Supervisor, config: Config, load: Callable[[], Config]) -> None:
+        self._supervisor, self.config, self._load = supervisor, config, load
+        self._busy = False
+
+    async def reread(self) -> Diff:
+        """Read the files. Raises CommandError(CANT_REREAD) with every problem, keeping the old configuration."""
+        try:
+            self.config = await asyncio.to_thread(self._load)
+        except ConfigErrors as exc:
+            log.error("the configuration cannot be read: %s", "; ".join(map(str, exc.problems)))
+            raise CommandError(Fault.CANT_REREAD, str(exc)) from None
+        return self._diff()
+
+    def _diff(self) -> Diff:
+        return diff([group.config for group in self._supervisor.groups.values()], self.config.groups)
+
+    def add(self, name: str) -> None:
+        """See `Commands.add`."""
+        if name in self._supervisor.groups:
+            raise CommandError(Fault.ALREADY_ADDED, name)
+        self._add(self._configured(name))
+
+    def _configured(self, name: str) -> GroupConfig:
+        for group in self.config.groups:
+            if group.name == name:
+                return group
+        raise CommandError(Fault.BAD_NAME, name)
+
+    def _add(self, config: GroupConfig) -> None:
+        group = self._supervisor.add_group(config)
+        self._supervisor.autostart(group.processes.values())
+
+    def remove(self, name: str) -> None:
+        """See `Commands.remove`."""
+        group = self._supervisor.groups.get(name)
+        if group is None:
+            raise CommandError(Fault.BAD_NAME, name)
+        if not all(process.at_rest for process in group.processes.values()):
+            raise CommandError(Fault.STILL_RUNNING, name)
+        self._supervisor.remove_group(name)
+
+    async def update(self, names: Sequence[str], *, dry_run: bool) -> list[Step]:
+        """See `Commands.update`. Raises CommandError: CANT_REREAD; FAILED while another update is under way."""
+        if self._busy:
+            raise CommandError(Fault.FAILED, "another update is under way")
+        self._busy = True
+        try:
+            found = await self.reread()
+            return await self._carry_out(found, [name for name in names if name != "all"], dry_run)
+        finally:
+            self._busy = False
+
+    async def _carry_out(self, found: Diff, only: Sequence[str], dry_run: bool) -> list[Step]:
+        known = self._supervisor.groups.keys() | {group.name for group in self.config.groups}
+        errors = [Step("error", name, None, f"ERROR: no such group: {name}") for name in only if name not in known]
+
+        def chosen(names: Sequence[str]) -> list[str]:
+            return [name for name in names if not only or name in only]
+
+        tasks = [self._remove(self._supervisor.groups[name], dry_run) for name in chosen(found.removed)]
+        tasks += [
+            self._change(self._supervisor.groups[name], self._configured(name), dry_run)
+            for name in chosen(found.changed)
+        ]
+        steps = [step for done in await asyncio.gather(*tasks) for step in done]
+        for name in chosen(found.added):
+            if not dry_run:
+                self._add(self._configured(name))
+            steps.append(Step("added", name, None, f"{name}: added process group"))
+        return [*errors, *steps]
+
+    async def _remove(self, group: Group, dry_run: bool) -> list[Step]:
+        if not dry_run:
+            await self._supervisor.stop(group.processes.values())
+            self._supervisor.remove_group(group.name)
+        name = group.name
+        return [
+            Step("stopped", name, None, f"{name}: stopped"),
+            Step("removed", name, None, f"{name}: removed process group"),
+        ]
+
+    async def _change(self, group: Group, new: GroupConfig, dry_run: bool) -> list[Step]:
+        name = group.name
+        if not same_frame(group.config, new):
+            if not dry_run:
+                await self._supervisor.stop(group.processes.values())
+                self._supervisor.remove_group(name)
+                self._add(new)
+            stopped = [Step("stopped", name, None, f"{name}: stopped")]
+            return [*stopped, Step("updated", name, None, f"{name}: updated process group")]
+        plan = self._plan(group, new)
+        if not dry_run:
+            await self._follow(group, new, plan)
+        stops = [Step("stopped", name, None, f"{name}: stopped")] if any(step.kind in STOPPING for step in plan) else []
+        return [*stops, *plan, Step("updated", name, None, f"{name}: updated process group")]
+
+    def _plan(self, group: Group, new: GroupConfig) -> list[Step]:
+        """What changes for each member, and how gently it can be brought about."""
+        wanted = {config.name: config for config in new.processes}
+        steps = [self._step("remove", group, name) for name in group.processes if name not in wanted]
+        for name, config in wanted.items():
+            if name not in group.processes:
+                steps.append(self._step("add", group, name))
+            elif (change := classify(group.processes[name].config, config)) is not Change.NOTHING:
+                steps.append(self._step(KINDS[change], group, name))
+        return steps
+
+    def _step(self, kind: str, group: Group, name: str) -> Step:
+        return Step(kind, group.name, name, f"{group.name}:{name}: {TEXTS[kind]}")
+
+    async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> None:
+        wanted = {config.name: config for config in new.processes}
+        named = [(step.kind, step.process or "") for step in plan]
+        await asyncio.gather(
+            *(self._replace(group.processes[name], wanted[name]) for k, name in named if k == "restart")
+        )
+        await self._supervisor.stop([group.processes[name] for kind, name in named if kind == "remove"])
+        group.config = new
+        for kind, name in named:
+            match kind:
+                case "remove":
+                    self._supervisor.remove_process(group, name)
+                case "add":
+                    self._supervisor.autostart([self._supervisor.add_process(group, wanted[name])])
+                case "live" | "next-start":
+                    self._configure(group.processes[name], wanted[name])
+                case _:  # restarted above
+                    pass
+        group.processes = {name: group.processes[name] for name in wanted}
+
+    async def _replace(self, process: Process, config: ProgramConfig) -> None:
+        """Stop, change, and start again what was up or starts by itself."""
+        up = process.state in RUNNING_STATES
+        await self._supervisor.stop([process])
+        self._configure(process, config)
+        if up or config.autostart:
+            self._supervisor.tell(process, Start())
+
+    def _configure(self, process: Process, config: ProgramConfig) -> None:
+        process.machine.config = config
+        process.logs.reconfigure(config)
