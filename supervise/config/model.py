@@ -188,9 +188,9 @@ class SocketConfig:
     )
     socket_backlog: int | None = option("Its backlog, 1 to 65535. Unset: the system's.", values.INTEGER, None)
     socket_owner: tuple[int, int] | None = option(
-        "Who owns a unix socket; -1: no change. Unset: the program's user.", values.OWNER, None
+        "Who owns a unix socket; -1: no change. Unset: the program's user.", values.SOCKET_OWNER, None
     )
-    socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.OCTAL, None)
+    socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.SOCKET_MODE, None)
     path: str = ""
     host: str = ""
     port: int = 0
@@ -276,8 +276,8 @@ class ServerConfig:
     file: str = option(
         "The path of the socket; required.", values.FILE, "", where=("unix_http_server",), names=Names.HERE
     )
-    chmod: int = option("Its mode.", values.OCTAL, 0o700, where=("unix_http_server",))
-    chown: tuple[int, int] | None = option("Its owner; -1: no change.", values.OWNER, None, where=("unix_http_server",))
+    chmod: int = option("Its mode.", values.CHMOD, 0o700, where=("unix_http_server",))
+    chown: tuple[int, int] | None = option("Its owner; -1: no change.", values.CHOWN, None, where=("unix_http_server",))
     host: str = ""
     port: int = option("host:port, :port, *:port or a port; required.", values.ADDRESS, 0, where=("inet_http_server",))
     username: str | None = option("Who may connect; with password.", values.TEXT, None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervise.config import environment
-from supervise.config.machine import Machine
+from supervise.config.machine import Machine, NotHere
 
 AUTO = "AUTO"  # a log file that the daemon names, and deletes at its next start
 SYSLOG = "syslog"
@@ -187,14 +187,20 @@ def address(text: str) -> tuple[str, int]:
     if colon and not port_text:
         raise ValueError(f"no port number specified in {text!r}")
     try:
-        port = int(port_text)
-        if not 1 <= port <= 65535:
-            side, bound = ("below lower", 1) if port < 1 else ("above upper", 65535)
-            raise ValueError(f"{port} is {side} bound ({bound})")
+        port = port_number(port_text)
     except ValueError as why:
         raise ValueError(str(why) if colon else f"not a valid port number: {text!r} ") from None
     host = host.lower().removeprefix("[").removesuffix("]")
     return ("" if host == "*" else host), port
+
+
+def port_number(text: str) -> int:
+    """1 to 65535."""
+    port = int(text)
+    if not 1 <= port <= 65535:
+        side, bound = ("below lower", 1) if port < 1 else ("above upper", 65535)
+        raise ValueError(f"{port} is {side} bound ({bound})")
+    return port
 
 
 def server_url(text: str) -> str | None:
@@ -264,6 +270,20 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _named(name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
+    """`convert`, with supervisord's words about the option `name` before its own."""
+
+    def named(*arguments: Any) -> Any:
+        try:
+            return convert(*arguments)
+        except NotHere as why:
+            raise NotHere(f"Invalid {name} value {arguments[-1]}: {why}") from None
+        except ValueError as why:
+            raise ValueError(f"Invalid {name} value {arguments[-1]}: {why}") from None
+
+    return named
+
+
 def _child_log_here(machine: Machine, path: str | None) -> str | None:
     return path if path in (None, AUTO, SYSLOG) else machine.existing_parent(path)
 
@@ -273,6 +293,7 @@ def _log_here(machine: Machine, path: str) -> str:
 
 
 TEXT = Type("text", str)
+SCALAR = Type("text, a number, true or false", str, ("boolean", "number"))
 COMMAND = Type("a command line, or a list of its words", str, ("strings",))
 BOOLEAN = Type("true or false", boolean, ("boolean",))
 INTEGER = Type("a whole number", integer, ("integer",))
@@ -293,7 +314,10 @@ LOG = Type("a path, or syslog", str, locate=_log_here)
 PATH = Type("a path", str, locate=lambda machine, path: machine.absolute(machine.existing_parent(path)))
 FILE = Type("a path", lambda text: text.strip(), locate=Machine.absolute)
 DIRECTORY = Type("an existing directory", str, locate=Machine.existing_directory)
-OWNER = Type("user or user:group", str)
+CHMOD = Type(OCTAL.wanted, _named("chmod", octal))
+CHOWN = Type("user or user:group", str, locate=_named("sockchown", Machine.owner_of))
+SOCKET_MODE = Type(OCTAL.wanted, _named("socket_mode", octal))
+SOCKET_OWNER = Type("user or user:group", str, locate=_named("socket_owner", Machine.owner_of))
 ADDRESS = Type("host:port, :port, *:port or a port", address, ("integer",))
 URL = Type("a URL, or AUTO", server_url)
 STOP_SCOPE = Type("process, group or tree", choice(StopScope), enum=tuple(m.value for m in StopScope))

@@ -1,0 +1,102 @@
+"""[supervisord], the control servers, [supervisorctl] and plugins: what is neither a program nor a group."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from supervise.config.convert import Converter
+from supervise.config.declare import Option
+from supervise.config.document import Entry, Section
+from supervise.config.machine import NotHere
+from supervise.config.model import CtlConfig, DaemonConfig, PluginConfig, ServerConfig
+from supervise.config.sections import options_of
+from supervise.config.values import SCALAR
+
+FACTORY_KEYS = {"rpcinterface": "supervisor.rpcinterface_factory", "ctlplugin": "supervisor.ctl_factory"}
+
+
+def daemon(converter: Converter, section: Section, overrides: Mapping[str, str]) -> tuple[DaemonConfig, dict[str, str]]:
+    """[supervisord], and its environment, whose names every later section may use."""
+    section = Section(section.name, section.file, section.line, dict(section.own), section.defaults)
+    for option, text in overrides.items():
+        section.own[option] = Entry(text.replace("%", "%%"), "command line", 0)
+    values = {key: converter.get(section, option) for key, option in options_of("supervisord").items()}
+    environment: dict[str, str] = values["environment"]
+    uid = gid = None
+    if values["user"] is not None:
+        uid, gid = _user(converter, section, values["user"])
+    values |= {
+        "environment": tuple(sorted(environment.items())),
+        "childlogdir": values["childlogdir"] or converter.machine.tempdir,
+    }
+    return DaemonConfig(**values, uid=uid, gid=gid), environment
+
+
+def _user(converter: Converter, section: Section, user: str) -> tuple[int | None, int | None]:
+    try:
+        uid = converter.machine.uid_of(user)
+        return uid, converter.machine.primary_group(uid)
+    except NotHere as why:
+        converter.problems.error(section.place("user"), why)
+    except KeyError:
+        converter.problems.error(section.place("user"), NotHere(f"Invalid user id {user}"))
+    return None, None
+
+
+def servers(converter: Converter) -> Iterator[ServerConfig]:
+    """The inet servers, then the unix ones, each in the order of the files."""
+    for section in converter.document.of_kind("inet_http_server"):
+        values = _server_values(converter, section, "port")
+        host, port = values.pop("port") or ("", 0)
+        yield ServerConfig(kind="inet", section=section.name, host=host, port=port, **values)
+    for section in converter.document.of_kind("unix_http_server"):
+        yield ServerConfig(kind="unix", section=section.name, **_server_values(converter, section, "file"))
+
+
+def _server_values(converter: Converter, section: Section, address: str) -> dict[str, Any]:
+    values = {key: converter.get(section, option) for key, option in options_of(section.kind).items()}
+    if not section.get(address):
+        converter.problems.error(section.place(), f"section [{section.name}] has no {address} value")
+    if (values["username"] is None) != (values["password"] is None):
+        converter.problems.error(
+            section.place("password" if values["username"] is None else "username"),
+            f"Section [{section.name}] contains incomplete authentication: If a username or a password is specified,"
+            " both the username and password must be specified",
+        )
+    return values
+
+
+def ctl(converter: Converter) -> CtlConfig | None:
+    """[supervisorctl], if there is one; paths absolute."""
+    section = converter.document.sections.get("supervisorctl")
+    if section is None:
+        return None
+    values = {key: converter.get(section, option) for key, option in options_of("supervisorctl").items()}
+    url, history = values["serverurl"], values["history_file"]
+    if url.startswith("unix://"):
+        values["serverurl"] = "unix://" + converter.machine.absolute(url.removeprefix("unix://"))
+    values["history_file"] = converter.machine.absolute(history) if history else None
+    return CtlConfig(**values)
+
+
+def plugins(converter: Converter, kind: str) -> Iterator[PluginConfig]:
+    """The plugins of a kind. [DEFAULT] does not reach into them: it would break the stock factory."""
+    key = FACTORY_KEYS[kind]
+    for section in converter.document.of_kind(kind):
+        option = options_of(kind)[key]
+        spec = converter.get(section, option)
+        if spec is None:
+            if not section.get(key):
+                converter.problems.error(section.place(), f"section [{section.name}] does not specify a {key}")
+            continue
+        try:
+            converter.machine.require_factory(spec, section.name)
+        except NotHere as why:
+            converter.problems.error(section.place(key), why)
+        extras = ((name, converter.get(section, _extra(name, option))) for name in section.own if name != key)
+        yield PluginConfig(name=section.label, factory=spec, options=tuple(extras))
+
+
+def _extra(name: str, factory: Option) -> Option:
+    """The declaration of an option that only the plugin knows: any scalar, as text."""
+    return dataclasses.replace(factory, key=name, type=SCALAR, default="")

@@ -1,0 +1,117 @@
+"""supervisord's INI dialect, with the line of every option.
+
+The dialect is Python's RawConfigParser as of 3.11 with `inline_comment_prefixes=(";", "#")` and `strict=False`; the
+values are the same to the byte, which a property test checks against the real one. Unlike it, all bad lines are
+reported, and a value that a comment sign cuts inside quotes gives a warning.
+"""
+
+import re
+from itertools import zip_longest
+
+from supervise.config.document import Document, Entry
+from supervise.config.problems import Place, Problems
+
+_HEADER = re.compile(r"\[(?P<header>.+)\]")
+_OPTION = re.compile(r"(?P<name>.*?)\s*[=:]\s*(?P<value>.*)$")
+
+
+def read(text: str, file: str, document: Document, problems: Problems) -> None:
+    """Merge the sections of `text` into `document`: the last of equal options wins."""
+    _Reader(file, document, problems).read(text)
+
+
+class _Reader:
+    def __init__(self, file: str, document: Document, problems: Problems) -> None:
+        self.file, self.document, self.problems = file, document, problems
+        self.section = ""
+        self.options: dict[str, Entry] | None = None
+        self.option = ""
+        self.values: dict[tuple[str, str], list[str]] = {}  # (section, option) -> lines, joined at the end
+        self.indent = 0
+        self.headless = False
+
+    def read(self, text: str) -> None:
+        for number, line in enumerate(text.split("\n"), start=1):
+            self.line(number, line)
+        for (section, option), lines in self.values.items():
+            options = self.document.open(section, self.file, 0)
+            entry = options[option]
+            options[option] = Entry("\n".join(lines).rstrip(), entry.file, entry.line)
+
+    def line(self, number: int, line: str) -> None:
+        comment = comment_start(line)
+        value = line[:comment].strip()
+        lines = self.values.get((self.section, self.option)) if self.option else None
+        if not value:
+            if comment is None and lines is not None:
+                lines.append("")
+            return
+        indent = len(line) - len(line.lstrip())
+        if lines is not None and indent > self.indent:
+            lines.append(value)
+        else:
+            self.indent = indent
+            self.header_or_option(number, value)
+            lines = self.values.get((self.section, self.option)) if self.option else None
+        if comment is not None and lines is not None:
+            self.check_cut(number, "\n".join(lines), line[comment:].strip())
+
+    def header_or_option(self, number: int, value: str) -> None:
+        if header := _HEADER.match(value):
+            self.section, self.option = header["header"], ""
+            self.options = self.document.open(self.section, self.file, number)
+        elif self.options is None:
+            if not self.headless:
+                self.problems.error(
+                    Place(self.file, number),
+                    f"File contains no section headers. Expected [section] before {value[:60]!r}",
+                )
+            self.headless = True
+        elif (option := _OPTION.match(value)) and option["name"]:
+            self.option = option["name"].rstrip().lower()
+            self.options[self.option] = Entry("", self.file, number)
+            self.values[self.section, self.option] = [option["value"].strip()]
+        else:
+            self.problems.error(
+                Place(self.file, number, self.section),
+                f"Source contains parsing errors: {value[:60]!r} is neither [section] nor option=value",
+            )
+
+    def check_cut(self, number: int, kept: str, comment: str) -> None:
+        quote = open_quote(kept)
+        if quote and quote in comment:
+            self.problems.warn(
+                Place(self.file, number, self.section, self.option),
+                f"value looks cut: {comment[:60]!r} inside quotes was taken for a comment, as supervisord does;"
+                f" remove the blank before the {comment[0]!r}",
+            )
+
+
+def comment_start(line: str) -> int | None:
+    """Where the comment of a line begins. # and ; open one at the start of the line and after a blank.
+
+    The n-th # and the n-th ; are looked at together, so that `a;b ;c #d` is cut at its #: configparser's way.
+    """
+    if line.lstrip()[:1] in ("#", ";") and line.strip():
+        return 0
+    signs = ([at for at, character in enumerate(line) if character == sign] for sign in "#;")
+    for pair in zip_longest(*signs):
+        starts = [at for at in pair if at is not None and (at == 0 or line[at - 1].isspace())]
+        if starts:
+            return min(starts)
+    return None
+
+
+def open_quote(text: str) -> str:
+    """The quote character that a shell would still be inside of at the end of `text`, or nothing."""
+    quote, escaped = "", False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+    return quote

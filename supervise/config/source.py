@@ -1,0 +1,114 @@
+"""Reading the files: the main one (or a directory), then those that [include] names. Every bound is written here."""
+
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from supervise.config import ini, toml
+from supervise.config.document import Document, map_texts
+from supervise.config.expand import expand
+from supervise.config.machine import Machine
+from supervise.config.problems import Place, Problems
+from supervise.config.values import GLOBS
+
+MAX_FILE_BYTES = 16 * 1024**2
+MAX_FILES = 1000
+PATTERNS = ("*.conf", "*.ini", "*.toml", "conf.d/*")
+
+
+class Unreadable(Exception):
+    """A file cannot be had; `str()` is supervisord's text."""
+
+
+def read(path: str, machine: Machine, problems: Problems) -> Document:
+    """The sections of `path` and of what it includes. A directory is read as if it included PATTERNS.
+
+    Raises Unreadable if `path` itself cannot be read; what is wrong with the contents goes to `problems`.
+    """
+    main = machine.absolute(path)
+    if os.path.isdir(main):
+        document = Document(main, main)
+        document.open("supervisord", main, 0)
+        found = [match for pattern in PATTERNS for match in sorted(glob.glob(pattern, root_dir=main))]
+        if not found:
+            problems.error(Place(main), f"no configuration here: no {', '.join(PATTERNS)}")
+        _include([os.path.join(main, name) for name in found], document, problems)
+        return document
+    document = Document(main, os.path.dirname(main))
+    _read_into(document, main, path, problems)
+    if include := document.sections.get("include"):
+        document.fix_here(document.here)
+        _include(_matches(document, machine, problems), document, problems)
+        nested = [entry.file for entry in include.own.values() if entry.file != main]
+        if nested:
+            problems.warn(Place(nested[0], section="include"), "an included file cannot include others: ignored")
+    return document
+
+
+def _include(paths: list[str], document: Document, problems: Problems) -> None:
+    if len(paths) > MAX_FILES:
+        problems.error(Place(document.file, section="include"), f"{len(paths)} files are included, over {MAX_FILES}")
+        return
+    for path in paths:
+        problems.info(f'Included extra file "{path}" during parsing')
+        try:
+            _read_into(document, path, path, problems)
+        except Unreadable as why:
+            problems.warn(Place(path), f"skipped: {why}")
+        document.fix_here(os.path.dirname(os.path.abspath(path)))
+
+
+def _matches(document: Document, machine: Machine, problems: Problems) -> list[str]:
+    """The files that [include] files= names: patterns in their order, the matches of each sorted."""
+    place = document.sections["include"].place("files")
+    entry = document.sections["include"].get("files")
+    if entry is None:
+        problems.error(place, ".ini file has [include] section, but no files setting")
+        return []
+    names: dict[str, object] = {f"ENV_{name}": value for name, value in machine.environ.items()}
+    names |= {"here": document.here, "host_node_name": machine.node}
+    try:
+        patterns = GLOBS.text_of(map_texts(entry.raw, lambda text: expand(text, names, "include.files"))).split()
+    except ValueError as why:
+        problems.error(place, why)
+        return []
+    return [path for pattern in patterns for path in _files(os.path.join(document.here, pattern), place, problems)]
+
+
+def _files(pattern: str, place: Place, problems: Problems) -> Iterator[str]:
+    found = sorted(glob.glob(pattern))
+    if not found:
+        problems.warn_as_stock(place, f'No file matches via include "{pattern}"')
+    yield from found
+
+
+def _read_into(document: Document, path: str, shown: str, problems: Problems) -> None:
+    if not os.path.exists(path):
+        raise Unreadable(f"could not find config file {shown}")
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as why:
+        raise Unreadable(f"could not read config file {shown}: {why.strerror}") from None
+    document.files.append(path)
+    text = _decode(data, path, problems)
+    if text is not None:
+        (toml if path.endswith(".toml") else ini).read(text, path, document, problems)
+
+
+def _decode(data: bytes, path: str, problems: Problems) -> str | None:
+    """UTF-8 with or without a byte order mark, and line ends of any kind as \\n."""
+    if len(data) > MAX_FILE_BYTES:
+        problems.error(Place(path), f"longer than {MAX_FILE_BYTES // 1024**2} MiB")
+        return None
+    if b"\0" in data:
+        problems.error(Place(path, data.count(b"\n", 0, data.index(b"\0")) + 1), "contains a NUL byte")
+        return None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as why:
+        line = data.count(b"\n", 0, why.start) + 1
+        problems.error(Place(path, line), f"not UTF-8: byte 0x{data[why.start]:02x}; save the file as UTF-8")
+        return None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
