@@ -1,0 +1,197 @@
+"""The control server: which listeners there are, and what answers which path."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from aiohttp.web import BaseRequest, Response, StreamResponse
+
+from supervise.api import audit, body, logtail, openapi, page, shapes
+from supervise.api.auth import Caller, Role, authenticate, check_origin, peer
+from supervise.api.problem import Problem
+from supervise.api.rest import MAX_STDIN, ROUTES
+from supervise.api.routes import BASE, Call, Route, Router
+from supervise.api.server import SERVER, Listener, Server
+from supervise.api.xmlrpc import Rpc
+from supervise.config.model import ServerConfig
+from supervise.daemon.commands import Commands
+from supervise.errors import CommandError
+
+log = logging.getLogger("supervise")
+
+MAX_JSON = 1 << 20
+GRACE = 5.0
+
+
+class Api:
+    """Serves the commands on any number of listeners. Loop thread only."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self._rpc = Rpc(commands, ())
+        self._namespaces: frozenset[str] = frozenset()
+        own = Route(
+            method="GET", path="/openapi.json", handler=self._openapi, summary="This document.", answer=shapes.DOCUMENT
+        )
+        self.routes = (*ROUTES, own)
+        self._router = Router(self.routes)
+        self._document = shapes.dumps(openapi.document(self.routes))
+        self._servers: dict[int, Server] = {}
+
+    @property
+    def addresses(self) -> list[str]:
+        """URLs of the listeners that are served."""
+        return [server.listener.url for server in self._servers.values()]
+
+    async def serve(self, listeners: Iterable[Listener], namespaces: Collection[str]) -> None:
+        """Serve exactly these listeners, with these XML-RPC namespaces.
+
+        May be called again: the same Listener object keeps its socket and its connections, those not named any more
+        are closed (their sockets with them), new ones are opened.
+        """
+        self._use_namespaces(frozenset(namespaces))
+        wanted = {id(listener): listener for listener in listeners}
+        gone = [self._servers.pop(key) for key in list(self._servers) if key not in wanted]
+        for key, listener in wanted.items():
+            if key not in self._servers:
+                self._servers[key] = server = Server(listener, self._answer)
+                await server.open()
+                if not listener.config.username:
+                    section = listener.config.section
+                    log.critical("Server %r running without any HTTP authentication checking", section)
+        await asyncio.gather(*(server.close(GRACE) for server in gone))
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Close all listeners; requests under way get `grace` seconds."""
+        servers = list(self._servers.values())
+        self._servers.clear()
+        await asyncio.gather(*(server.close(grace) for server in servers))
+
+    def _use_namespaces(self, namespaces: frozenset[str]) -> None:
+        for name in sorted(namespaces - self._namespaces):
+            log.info("RPC interface %r initialized", name)
+        self._namespaces, self._rpc = namespaces, Rpc(self._commands, namespaces)
+
+    # Requests
+
+    async def _answer(self, request: BaseRequest, config: ServerConfig) -> StreamResponse:
+        json_wanted = request.raw_path.startswith(BASE)
+        try:
+            user = authenticate(config, request.headers)
+            if request.method not in ("GET", "HEAD"):
+                check_origin(config, request.headers)
+            response = await self._dispatch(request, _caller(request, user))
+            if not response.prepared:
+                response.headers["Server"] = SERVER
+            return response
+        except CommandError as error:
+            return _refuse(Problem.of(error), json_wanted)
+        except Problem as problem:
+            return _refuse(problem, json_wanted)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.critical("internal error while answering %s %r", request.method, request.raw_path[:200], exc_info=True)
+            return _refuse(Problem(500, "internal error; the daemon's log has more"), json_wanted)
+
+    async def _dispatch(self, request: BaseRequest, caller: Caller) -> StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        if path.startswith("/RPC2"):
+            return await self._rpc.serve(request, caller)
+        if path.startswith(f"{BASE}/"):
+            return await self._json(request, path.removeprefix(BASE), query, caller)
+        if path.startswith(("/logtail", "/mainlogtail")):
+            return await logtail.classic(self._commands, request, path)
+        return await page.serve(self._commands, request, path)
+
+    async def _json(self, request: BaseRequest, path: str, query: str, caller: Caller) -> StreamResponse:
+        route, variables = self._router.find(request.method, path)
+        arguments = route.arguments(query)
+        content = await _body(route, request)
+        call = Call(self._commands, request, caller, variables, arguments, content)
+        result = await (route.handler(call) if route.role is Role.READ else _recorded(route, call))
+        if isinstance(result, StreamResponse):
+            return result
+        return _json_response(shapes.dumps(result), route.status)
+
+    async def _openapi(self, _: Call) -> Response:
+        return _json_response(self._document)
+
+
+async def _body(route: Route, request: BaseRequest) -> Any:
+    """The body as the route wants it: a checked JSON value, bytes, or None. Raises Problem."""
+    if route.method == "GET":
+        return None
+    data = await body.read(request, MAX_STDIN if route.raw_body else MAX_JSON)
+    if route.body is None:
+        return None
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if route.raw_body and kind == "application/octet-stream":
+        return data
+    if kind not in ("application/json", "") and data:
+        raise Problem(415, f"the body must be application/json, not {kind[:60]!a}")
+    return route.check_body(body.parse_json(data) if data else {})
+
+
+async def _recorded(route: Route, call: Call) -> Any:
+    arguments = [*call.path.values(), *_shown(call.body)]
+    outcome = "interrupted"
+    try:
+        result = await route.handler(call)
+        outcome = _summary(result)
+    except (CommandError, Problem) as error:
+        outcome = str(error)
+        raise
+    except Exception as error:
+        outcome = f"internal error: {error!r}"
+        raise
+    else:
+        return result
+    finally:
+        audit.record(call.caller, f"{route.method} {route.path}", arguments, outcome)
+
+
+def _shown(content: Any) -> list[object]:
+    # Of what is written to a program's stdin only the length: it may be a password.
+    if isinstance(content, bytes):
+        return [f"{len(content)} bytes"]
+    if isinstance(content, dict) and content:
+        return [f"{len(content['data'])} characters"] if "data" in content else [content]
+    return []
+
+
+def _summary(result: Any) -> str:
+    results = result.get("results") if isinstance(result, dict) else None
+    if results is None:
+        return "OK"
+    failed = [item["description"] for item in results if item["fault"] != "SUCCESS"]
+    return "; ".join([f"{len(results) - len(failed)} of {len(results)} OK", *failed]) if failed else "OK"
+
+
+def _caller(request: BaseRequest, user: str) -> Caller:
+    transport = request.transport
+    if transport is None:
+        return Caller(user)
+    return peer(transport.get_extra_info("socket"), transport.get_extra_info("peername"), user)
+
+
+def _json_response(data: bytes, status: int = 200) -> Response:
+    return Response(body=data, status=status, headers=_JSON)
+
+
+_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def _refuse(problem: Problem, json_wanted: bool) -> Response:
+    if json_wanted:
+        headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **problem.headers}
+        data = shapes.dumps(problem.document())
+    else:
+        headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", **problem.headers}
+        data = f"{problem.status}: {problem.detail}\n".encode("utf-8", "replace")
+    headers["Server"] = SERVER
+    response = Response(body=data, status=problem.status, headers=headers)
+    if headers.get("Connection") == "close":
+        response.force_close()
+    return response

@@ -1,0 +1,234 @@
+"""What supervisord's XML-RPC methods do: check the caller's arguments, call one verb, shape the answer as it does.
+
+Arguments come in supervisord's order and may be of any type that XML-RPC can carry. Faults are raised as CommandError
+with supervisord's numbers and texts. `methods` says under which names all this is to be had.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from supervise.api import structs
+from supervise.api.text import decode, skip_partial
+from supervise.daemon import namespec
+from supervise.daemon.commands import API_VERSION, SUPERVISOR_VERSION, Commands
+from supervise.daemon.info import Result
+from supervise.errors import CommandError, Fault
+
+
+class Calls:
+    """The `supervisor` namespace. Nothing here is reached by name: see `methods`."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    # The daemon
+
+    async def get_api_version(self) -> str:
+        return API_VERSION
+
+    async def get_supervisor_version(self) -> str:
+        return SUPERVISOR_VERSION
+
+    async def get_identification(self) -> str:
+        return self._commands.identifier
+
+    async def get_state(self) -> Mapping[str, Any]:
+        code, name = self._commands.state
+        return {"statecode": code, "statename": name}
+
+    async def get_pid(self) -> int:
+        return self._commands.pid
+
+    async def shutdown(self) -> bool:
+        self._commands.shutdown()
+        return True
+
+    async def restart(self) -> bool:
+        await self._commands.reload(wait=False)
+        return True
+
+    async def reload_config(self) -> list[list[list[str]]]:
+        diff = await self._commands.reread()
+        return [[list(diff.added), list(diff.changed), list(diff.removed)]]
+
+    async def add_group(self, name: Any) -> bool:
+        await self._commands.add(_string(name, "name"))
+        return True
+
+    async def remove_group(self, name: Any) -> bool:
+        await self._commands.remove(_string(name, "name"))
+        return True
+
+    # Starting, stopping, signalling. In groups supervisord passes over silently what already is as wanted.
+
+    async def start(self, name: Any, wait: Any = True) -> Any:
+        spec, several = _target(name)
+        results = await self._commands.start([spec], wait=bool(wait))
+        return _array(results, Fault.ALREADY_STARTED, name) if several else _one(results, name)
+
+    async def start_group(self, name: Any, wait: Any = True) -> Any:
+        return _array(await self._commands.start([self._group(name)], wait=bool(wait)), Fault.ALREADY_STARTED)
+
+    async def start_all(self, wait: Any = True) -> Any:
+        return _array(await self._commands.start([namespec.ALL], wait=bool(wait)), Fault.ALREADY_STARTED)
+
+    async def stop(self, name: Any, wait: Any = True) -> Any:
+        spec, several = _target(name)
+        results = await self._commands.stop([spec], wait=bool(wait))
+        return _array(results, Fault.NOT_RUNNING, name) if several else _one(results, name)
+
+    async def stop_group(self, name: Any, wait: Any = True) -> Any:
+        return _array(await self._commands.stop([self._group(name)], wait=bool(wait)), Fault.NOT_RUNNING)
+
+    async def stop_all(self, wait: Any = True) -> Any:
+        return _array(await self._commands.stop([namespec.ALL], wait=bool(wait)), Fault.NOT_RUNNING)
+
+    async def signal(self, name: Any, signal: Any) -> Any:
+        spec, several = _target(name)
+        results = await self._commands.signal([spec], _signal(signal))
+        return _array(results, Fault.NOT_RUNNING, name) if several else _one(results, name)
+
+    async def signal_group(self, name: Any, signal: Any) -> Any:
+        return _array(await self._commands.signal([self._group(name)], _signal(signal)), Fault.NOT_RUNNING)
+
+    async def signal_all(self, signal: Any) -> Any:
+        return _array(await self._commands.signal([namespec.ALL], _signal(signal)), Fault.NOT_RUNNING)
+
+    def _group(self, name: Any) -> str:
+        if not self._commands.has_group(_string(name, "name")):
+            raise CommandError(Fault.BAD_NAME, name)
+        return namespec.literal(f"{name}:*")
+
+    # Looking
+
+    async def get_process_info(self, name: Any) -> Any:
+        with _single(name) as spec:
+            return structs.process(self._commands.info(spec))
+
+    async def get_all_process_info(self) -> Any:
+        return list(map(structs.process, self._commands.processes()))
+
+    async def get_all_config_info(self) -> Any:
+        return sorted(map(structs.config, self._commands.config_info()), key=lambda found: str(found["name"]))
+
+    # Logs
+
+    async def read_main_log(self, offset: Any, length: Any) -> str:
+        return await self._read("", "stdout", offset, length)
+
+    async def clear_main_log(self) -> bool:
+        await self._commands.clear_main_log()
+        return True
+
+    async def read_stdout(self, name: Any, offset: Any, length: Any) -> str:
+        with _single(name) as spec:
+            return await self._read(spec, "stdout", offset, length)
+
+    async def read_stderr(self, name: Any, offset: Any, length: Any) -> str:
+        with _single(name) as spec:
+            return await self._read(spec, "stderr", offset, length)
+
+    async def _read(self, spec: str, channel: str, offset: Any, length: Any) -> str:
+        start = _integer(offset)
+        data = await self._commands.read_log(spec, channel, start, _integer(length))
+        return decode(skip_partial(data) if start < 0 else data)
+
+    async def tail_stdout(self, name: Any, offset: Any, length: Any) -> list[Any]:
+        return await self._tail(name, "stdout", offset, length)
+
+    async def tail_stderr(self, name: Any, offset: Any, length: Any) -> list[Any]:
+        return await self._tail(name, "stderr", offset, length)
+
+    async def _tail(self, name: Any, channel: str, offset: Any, length: Any) -> list[Any]:
+        with _single(name) as spec:
+            data, size, overflow = await self._commands.tail_log(spec, channel, _integer(offset), _integer(length))
+        return [decode(skip_partial(data) if overflow else data), size, overflow]
+
+    async def clear_logs(self, name: Any) -> bool:
+        with _single(name) as spec:
+            return _one(await self._commands.clear_logs([spec]), name)
+
+    async def clear_all_logs(self) -> Any:
+        return _array(await self._commands.clear_logs([namespec.ALL]))
+
+    # Talking to processes
+
+    async def send_stdin(self, name: Any, chars: Any) -> bool:
+        data = _bytes(chars)
+        with _single(name) as spec:
+            self._commands.send_stdin(spec, data)
+        return True
+
+    async def send_event(self, kind: Any, data: Any) -> bool:
+        self._commands.send_remote_event(decode(_bytes(kind)), decode(_bytes(data)))
+        return True
+
+
+# Arguments
+
+
+def _string(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise CommandError(Fault.INCORRECT_PARAMETERS, f"{what} must be a string")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else _string(value, "the data").encode("utf-8", "replace")
+
+
+def _integer(value: Any) -> int:
+    # supervisord applies int() to whatever comes, and answers HTTP 500 where that fails.
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise CommandError(Fault.INCORRECT_PARAMETERS, "offset and length must be integers") from None
+
+
+def _signal(value: Any) -> str | int:
+    return value if isinstance(value, int) else _string(value, "the signal")
+
+
+def _target(name: Any) -> tuple[str, bool]:
+    """The spec for a name of supervisord's kind, and whether it means a whole group (then the answer is an array)."""
+    return namespec.literal(_string(name, "name")), not namespec.is_single(name)
+
+
+@contextmanager
+def _single(name: Any) -> Iterator[str]:
+    """The spec for a name that must be one process. Faults speak of the name as the caller wrote it."""
+    spec, several = _target(name)
+    if several:
+        raise CommandError(Fault.BAD_NAME, name)
+    try:
+        yield spec
+    except CommandError as error:
+        raise CommandError(error.fault, name) if error.detail == spec else error from None
+
+
+# Answers
+
+
+def _one(results: list[Result], name: str) -> bool:
+    for result in results:
+        if result.status is not Fault.SUCCESS:
+            raise _refusal(result, name)
+    return True
+
+
+def _refusal(result: Result, name: str) -> CommandError:
+    # supervisord's fault repeats the name as the caller wrote it; only these say more.
+    _, _, detail = result.description.partition(": ")
+    telling = result.status in (Fault.NO_FILE, Fault.NOT_EXECUTABLE, Fault.FAILED, Fault.BAD_SIGNAL)
+    return CommandError(result.status, detail if telling and detail else name)
+
+
+def _array(
+    results: Iterable[Result], passed_over: Fault | None = None, name: str | None = None
+) -> list[Mapping[str, Any]]:
+    """The status structs. `name` is a `group:*` that may be unknown: then it is a fault of the whole call."""
+    shown = [result for result in results if result.status is not passed_over]
+    if name is not None and any(result.status is Fault.BAD_NAME for result in shown):
+        raise CommandError(Fault.BAD_NAME, name.partition(":")[0])
+    return [structs.status(result) for result in shown]

@@ -1,0 +1,108 @@
+"""Endless streams of a log: its end first, then whatever is added to it.
+
+One for supervisord's clients (/logtail, /mainlogtail), one for the JSON API. Both stand on `Commands.follow`, which
+loses what a slow client does not take and says so.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from urllib.parse import unquote
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from supervise.api.problem import Problem
+from supervise.api.server import ENDLESS, SERVER
+from supervise.api.text import skip_partial, split_partial
+from supervise.daemon.commands import Commands
+from supervise.daemon.followers import Gap, Truncated
+from supervise.errors import CommandError
+
+log = logging.getLogger("supervise")
+
+HEAD = 1024  # supervisord: a stream begins with the last 1024 bytes
+
+_HEADERS = {
+    "Content-Type": "text/plain;charset=utf-8",
+    "X-Accel-Buffering": "no",  # else nginx holds the stream back
+    "X-Content-Type-Options": "nosniff",  # a log may hold anything, HTML included
+    "Cache-Control": "no-store",
+    "Server": SERVER,
+}
+
+
+async def classic(commands: Commands, request: BaseRequest, path: str) -> StreamResponse:
+    """supervisord's `/logtail/<name>[/stdout|/stderr]` and `/mainlogtail`. Raises Problem 404 and 400."""
+    if request.method != "GET":
+        raise Problem(400, "a log stream is asked for with GET")
+    _, kind, *rest = path.split("/", 3)
+    try:
+        name, channel = [*map(unquote, rest), "stdout"][:2] if rest else ("", "stdout")
+        if kind == "mainlogtail":
+            name, channel = "", "stdout"
+        elif kind != "logtail" or not name or name.endswith((":", ":*")) or channel not in ("stdout", "stderr"):
+            raise Problem(404, "no such log")
+        return await stream(commands, request, name, channel, HEAD)
+    except CommandError as error:
+        # What is missing now may be there later: supervisord says 404 for all of it.
+        raise Problem(404, str(error)) from None
+
+
+async def stream(
+    commands: Commands, request: BaseRequest, spec: str, channel: str, start: int, *, raw: bool = False
+) -> StreamResponse:
+    """Answer with the last `start` bytes and all that follows, until the client or the daemon goes away.
+
+    Raises CommandError (BAD_NAME, NO_FILE) before anything is sent.
+    """
+    items = await commands.follow(spec, channel, start)
+    response = StreamResponse(headers=_HEADERS | ({"Content-Type": "application/octet-stream"} if raw else {}))
+    response.enable_chunked_encoding()
+    async with aclosing(readable(items, raw=raw)) as pieces, endless(request, response):
+        async for piece in pieces:
+            await response.write(piece)
+    return response
+
+
+@asynccontextmanager
+async def endless(request: BaseRequest, response: StreamResponse) -> AsyncIterator[None]:
+    """Begin a stream without end. The server ends it by cancelling; then, or when the source fails, the client sees a
+    proper end of the body (or a cut connection) and no second answer."""
+    request[ENDLESS] = True
+    await response.prepare(request)
+    try:
+        yield
+    except asyncio.CancelledError:
+        with suppress(ConnectionError):
+            await response.write_eof()
+        raise
+    except ConnectionError:
+        raise
+    except Exception:
+        log.critical("internal error in the stream %r", request.raw_path[:200], exc_info=True)
+        if request.transport is not None:
+            request.transport.abort()
+
+
+async def readable(items: AsyncIterator[bytes | Gap | Truncated], *, raw: bool = False) -> AsyncGenerator[bytes]:
+    """The items of a followed log as bytes for a reader: gaps and truncations as a line, characters whole.
+
+    With `raw`, bytes are passed on as they come.
+    """
+    first, kept = True, b""
+    async for item in items:
+        match item:
+            case Truncated():
+                first, kept = False, b""
+                yield b"==> File truncated <==\n"
+            case Gap(missed):
+                kept = b""
+                yield f"\n==> {missed} bytes skipped <==\n".encode()
+            case bytes() if raw:
+                yield item
+            case bytes():
+                data, kept = split_partial(kept + (skip_partial(item) if first else item))
+                first = False
+                if data:
+                    yield data

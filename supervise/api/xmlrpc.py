@@ -1,0 +1,182 @@
+"""POST /RPC2: supervisord's XML-RPC interface."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from aiohttp.web import BaseRequest, Response
+
+from supervise.api import audit, body, wire
+from supervise.api.auth import Caller, Role
+from supervise.api.calls import Calls
+from supervise.api.methods import Method, supervisor_methods
+from supervise.api.problem import Problem
+from supervise.daemon.commands import Commands
+from supervise.errors import CommandError, Fault
+
+log = logging.getLogger("supervise")
+
+MAX_ANSWER = 32 << 20  # characters that the results of one multicall may add up to
+_SLOW = 64 << 10  # texts larger than this are parsed and rendered beside the loop
+
+
+class Rpc:
+    """The methods of all namespaces, and the calls of them. `namespaces`: the names of the configuration's
+    [rpcinterface:x] sections; without "supervisor" among them only `system.*` is served, as by supervisord."""
+
+    def __init__(self, commands: Commands, namespaces: Collection[str]) -> None:
+        self._commands, self._calls = commands, Calls(commands)
+        self._methods = self._system_methods()
+        if "supervisor" in namespaces:
+            self._methods |= supervisor_methods()
+
+    async def serve(self, request: BaseRequest, caller: Caller) -> Response:
+        """Answer one HTTP request."""
+        if request.method != "POST":
+            raise Problem(400, "XML-RPC calls are POSTed", headers={"Connection": "close"})
+        if request.content_length is None:
+            raise Problem(411, "Content-Length is required", headers={"Connection": "close"})
+        data = await body.read(request)
+        try:
+            name, params = await self._parse(data)
+        except wire.Unparsable:
+            log.error("XML-RPC request data %s is invalid: unmarshallable", _shown(data))
+            raise Problem(400, "not an XML-RPC call") from None
+        if not name:
+            log.error("XML-RPC request data %s is invalid: no method name", _shown(data))
+            raise Problem(400, "the call names no method")
+        try:
+            answer = await self._answer(name, params, caller)
+        except Exception:
+            log.critical(
+                "Handling XML-RPC request with data %s raised an unexpected exception", _shown(data), exc_info=True
+            )
+            raise Problem(500, "internal error") from None
+        return Response(body=answer, content_type="text/xml")
+
+    async def _parse(self, data: bytes) -> tuple[str, tuple[Any, ...]]:
+        if len(data) > _SLOW:
+            return await asyncio.to_thread(wire.parse_call, data)
+        return wire.parse_call(data)
+
+    async def _answer(self, name: str, params: Sequence[Any], caller: Caller) -> bytes:
+        try:
+            result = await self.call(name, params, caller)
+        except CommandError as error:
+            return wire.fault(error.fault, str(error))
+        if isinstance(result, str) and len(result) > _SLOW:
+            return await asyncio.to_thread(wire.response, result)
+        return wire.response(result)
+
+    async def call(self, name: str, params: Sequence[Any], caller: Caller) -> Any:
+        """Call a method, and leave a trace of it if it changes anything. Raises CommandError."""
+        method = self._methods.get(name)
+        if method is None:
+            raise CommandError(Fault.UNKNOWN_METHOD)
+        if not method.accepts(len(params)):
+            raise CommandError(Fault.INCORRECT_PARAMETERS)
+        if name == "system.multicall":
+            return await self._multicall(params[0], caller)
+        # supervisord refuses nearly everything in the states below RUNNING.
+        if self._commands.state[0] < 1 and not method.any_state:
+            raise CommandError(Fault.SHUTDOWN_STATE)
+        if method.role is Role.READ:
+            return await method.function(self._calls, *params)
+        return await self._recorded(name, method, params, caller)
+
+    async def _recorded(self, name: str, method: Method, params: Sequence[Any], caller: Caller) -> Any:
+        outcome = "interrupted"
+        try:
+            result = await method.function(self._calls, *params)
+            outcome = _summary(result)
+        except CommandError as error:
+            outcome = str(error)
+            raise
+        except Exception as error:
+            outcome = f"internal error: {error!r}"
+            raise
+        else:
+            return result
+        finally:
+            audit.record(caller, name, params[: method.shown], outcome)
+
+    # system.*
+
+    def _system_methods(self) -> dict[str, Method]:
+        # fmt: off
+        methods = (
+            Method(name="listMethods", function=self._list_methods, returns="array", any_state=True,
+                   sentence="The names of all methods, sorted."),
+            Method(name="methodHelp", function=self._method_help, returns="string", takes=(("string", "name"),),
+                   sentence="What a method is for.", any_state=True),
+            Method(name="methodSignature", function=self._method_signature, returns="array", any_state=True,
+                   takes=(("string", "name"),), sentence="The types of a method's result and parameters."),
+            Method(name="multicall", function=self._list_methods, returns="array", takes=(("array", "calls"),),
+                   sentence="Several calls, {methodName, params} each, in one; one after another.", any_state=True),
+        )
+        # fmt: on
+        return {f"system.{method.name}": method for method in methods}
+
+    async def _list_methods(self, _: Calls) -> list[str]:
+        return sorted(self._methods)
+
+    async def _method_help(self, _: Calls, name: Any) -> str:
+        return self._described(name).help
+
+    async def _method_signature(self, _: Calls, name: Any) -> list[str]:
+        return self._described(name).signature
+
+    def _described(self, name: Any) -> Method:
+        method = self._methods.get(name) if isinstance(name, str) else None
+        if method is None:
+            raise CommandError(Fault.SIGNATURE_UNSUPPORTED)
+        return method
+
+    async def _multicall(self, calls: Any, caller: Caller) -> list[wire.Rendered]:
+        """Bare results, and {faultCode, faultString} for calls that failed (supervisord: not one-element arrays)."""
+        if not isinstance(calls, list):
+            raise CommandError(Fault.INCORRECT_PARAMETERS)
+        results, room = list[wire.Rendered](), MAX_ANSWER
+        for call in calls:
+            try:
+                if room <= 0:
+                    raise CommandError(Fault.FAILED, "the answer to this multicall is too large")
+                rendered = wire.value(await self._call_of_several(call, caller))
+            except CommandError as error:
+                rendered = _fault_struct(error)
+            except Exception as error:  # supervisord: one that fails unexpectedly does not spoil the others
+                log.critical("a call in system.multicall raised an unexpected exception", exc_info=True)
+                rendered = _fault_struct(CommandError(Fault.FAILED, f"{type(error)}:{error}"))
+            results.append(wire.Rendered(rendered))
+            room -= len(rendered)
+            await asyncio.sleep(0)  # a thousand calls must not keep the loop from its other work
+        return results
+
+    async def _call_of_several(self, call: Any, caller: Caller) -> Any:
+        if not isinstance(call, Mapping):
+            raise CommandError(Fault.INCORRECT_PARAMETERS, "a call must be a struct")
+        name, params = call.get("methodName"), call.get("params", [])
+        if name is None:
+            raise CommandError(Fault.INCORRECT_PARAMETERS, "No methodName")
+        if name == "system.multicall":
+            raise CommandError(Fault.INCORRECT_PARAMETERS, "Recursive system.multicall forbidden")
+        if not isinstance(name, str) or not isinstance(params, list):
+            raise CommandError(Fault.INCORRECT_PARAMETERS)
+        return await self.call(name, params, caller)
+
+
+def _fault_struct(error: CommandError) -> str:
+    return wire.value({"faultCode": int(error.fault), "faultString": str(error)})
+
+
+def _summary(result: Any) -> str:
+    """A result in the audit trail: "OK", or how many of a group."""
+    if isinstance(result, list) and result and isinstance(result[0], Mapping):
+        good = sum(item["status"] == Fault.SUCCESS for item in result)
+        return "OK" if good == len(result) else f"{good} of {len(result)} OK"
+    return "OK"
+
+
+def _shown(data: bytes) -> str:
+    return repr(data if len(data) <= 300 else data[:297] + b"...")
