@@ -1,0 +1,288 @@
+"""The daemon from its first to its last breath.
+
+Whatever can be refused is refused before anything is touched: the configuration, the user, a second daemon with the
+same pidfile or socket. Then comes the background, then the loop, the main log, the programs, and only then the HTTP
+stack, whose import takes longer than a program needs to start.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from supervise.config.model import Config
+from supervise.core.events import DaemonState
+from supervise.daemon.bus import Bus
+from supervise.daemon.commands import Commands
+from supervise.daemon.lifecycle import Lifecycle
+from supervise.daemon.logs import Logs
+from supervise.daemon.mainlog import MainLog, install
+from supervise.daemon.report import Report
+from supervise.daemon.servers import Servers
+from supervise.daemon.supervisor import Supervisor
+from supervise.daemon.update import Updater
+from supervise.errors import CommandError, ConfigErrors
+from supervise.system.daemonize import Starter, daemonize, secure_descriptors
+from supervise.system.lock import LockedError, PidFile
+from supervise.system.notify import Notifier
+from supervise.system.reap import Reaper, become_subreaper
+from supervise.system.rlimits import NOFILE, NPROC, raise_to
+from supervise.system.sockets import SocketError
+from supervise.system.user import SwitchError, become
+
+log = logging.getLogger("supervise")
+
+RUNNING_AS_ROOT = (
+    "Supervisor is running as root.  Privileges were not dropped because no user is specified in the config file.  "
+    "If you intend to run as root, you can set user=root in the config file to avoid this message."
+)
+LOG_PATIENCE = 3.0  # seconds the main log may take to open before programs start without it
+NEXT_START = ("pidfile", "user", "nodaemon", "directory", "minfds", "minprocs")  # what a reload cannot change
+
+
+class StartError(Exception):
+    """The daemon cannot start. `str()` is for the user; the exit status is 2."""
+
+
+@dataclass(slots=True)
+class Ground:
+    """What was prepared before the loop."""
+
+    config: Config
+    load: Callable[[], Config]
+    main_log: MainLog
+    pidfile: PidFile
+    servers: Servers
+    starter: Starter
+    foreground: bool
+
+
+def run(load: Callable[[], Config]) -> int:
+    """Be the daemon; returns its exit status: 0 after any shutdown, 2 if it could not start.
+
+    `load` reads the configuration, now and at every reread. In the background, only the daemon returns from here; the
+    process that was started has exited.
+    """
+    secure_descriptors()
+    main_log = install()
+    try:
+        config = load()
+        ground = _prepare(config, load, main_log)
+    except (ConfigErrors, StartError) as error:
+        sys.stderr.write(complaint(error))
+        return 2
+    try:
+        asyncio.run(_live(ground))
+    except (StartError, OSError) as error:
+        text = complaint(error)
+        if not ground.starter.failed(text):
+            sys.stderr.write(text)
+        return 2
+    finally:
+        ground.servers.abandon()
+        ground.pidfile.release()
+    return 0
+
+
+def complaint(error: Exception) -> str:
+    """What stands on stderr when nothing can be done: supervisord's two lines, or more for several problems."""
+    text = str(error)
+    if isinstance(error, ConfigErrors):  # what concerns a file as a whole names it where it matters
+        text = "\n".join(str(problem) if problem.line else problem.message for problem in error.problems)
+    return f"Error: {text}\nFor help, use supervise -h\n"
+
+
+def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog) -> Ground:
+    """Everything that may be refused, in an order that leaves nothing behind. Raises StartError."""
+    daemon = config.daemon
+    for level, text in config.messages:
+        log.log(level, "%s", text)
+    for limit, wanted in ((NOFILE, daemon.minfds), (NPROC, daemon.minprocs)):  # as root still, who may raise them
+        if said := raise_to(limit, wanted):
+            log.log(*said)
+    _choose_user(config)
+    try:
+        pidfile = PidFile.acquire(daemon.pidfile)
+        try:
+            servers = Servers(config.servers)
+        except BaseException:
+            pidfile.release()
+            raise
+    except (LockedError, SocketError) as error:
+        raise StartError(str(error)) from None
+    ground = Ground(config, load, main_log, pidfile, servers, Starter(), foreground=True)
+    if background(config, os.environ, os.getpid()):
+        try:
+            ground.starter, ground.foreground = daemonize(umask=daemon.umask, directory=daemon.directory), False
+        except OSError as error:
+            servers.abandon()
+            pidfile.release()
+            raise StartError(f"cannot daemonize: {error}") from None
+        log.info("daemonizing the supervisord process")
+        if daemon.directory is not None:
+            log.info("set current directory: %r", daemon.directory)
+    return ground
+
+
+def background(config: Config, environ: Any, pid: int) -> bool:
+    """Whether to daemonise: unless told not to, unless a service manager waits for our READY=1, and never as PID 1.
+
+    NOTIFY_SOCKET is what tells systemd's Type=notify from Type=forking, which wants a daemon that goes away.
+    """
+    return not config.daemon.nodaemon and not environ.get("NOTIFY_SOCKET") and pid != 1
+
+
+def _choose_user(config: Config) -> None:
+    daemon = config.daemon
+    if daemon.uid is not None:
+        try:
+            become(daemon.uid, daemon.gid)
+        except SwitchError as error:
+            raise StartError(str(error)) from None
+        log.info("Set uid to user %d succeeded", daemon.uid)
+    elif os.getuid() == 0:
+        # In a container, root is how PID 1 is meant to run: worth a line, not an alarm.
+        log.log(logging.INFO if os.getpid() == 1 else logging.CRITICAL, "%s", RUNNING_AS_ROOT)
+
+
+async def _live(ground: Ground) -> None:
+    """The life in the loop: until everything has been shut down. Raises StartError."""
+    loop, config = asyncio.get_running_loop(), ground.config
+    loop.set_exception_handler(_complain)
+    daemon = config.daemon
+    logs = Logs(
+        loop,
+        childlogdir=daemon.childlogdir,
+        identifier=daemon.identifier,
+        strip_ansi=daemon.strip_ansi,
+        nocleanup=daemon.nocleanup,
+    )
+    main_log = ground.main_log
+    main_log.open(daemon, logs, foreground=ground.foreground)
+    try:
+        async with asyncio.timeout(LOG_PATIENCE):
+            await main_log.confirm()
+    except TimeoutError:
+        log.error("the main log %s cannot be opened within %g seconds", daemon.logfile, LOG_PATIENCE)
+    except OSError as error:
+        raise StartError(f"cannot open the main log: {error}") from None
+    become_subreaper()
+    reaper, bus = Reaper(loop), Bus()
+    try:
+        await _supervise(ground, Supervisor(logs, reaper, bus))
+    finally:
+        reaper.close()
+        main_log.close()
+        await logs.close()
+
+
+async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
+    config, loop = ground.config, asyncio.get_running_loop()
+    updater = Updater(supervisor, config, ground.load)
+    lifecycle: Lifecycle
+
+    async def apply(new: Config) -> None:
+        _apply(ground, supervisor, new)
+        updater.config = new
+        await ground.servers.reconfigure(new.servers, [plugin.name for plugin in new.rpcinterfaces])
+
+    lifecycle = Lifecycle(supervisor, ground.main_log, ground.load, apply)
+    commands = Commands(supervisor, lifecycle, updater)
+    supervisor.serverurl = config.serverurl
+    report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
+    supervisor.bus.listen(report.told)
+    if not ground.pidfile.write():
+        log.critical("could not write pidfile %s", ground.pidfile.path)
+    log.info("supervisord started with pid %d", os.getpid())
+    _listen_to_signals(loop, commands, lifecycle, report)
+    lifecycle.begin(config)
+    try:
+        await asyncio.sleep(0)  # the programs first
+        await asyncio.sleep(0)
+        await _answer(ground, commands)
+        ground.starter.ready()
+        report.ready()
+        await lifecycle.ended.wait()
+    except Exception as error:  # nobody could control what runs now: it has to go
+        log.critical("cannot serve", exc_info=True)
+        lifecycle.shutdown()
+        await lifecycle.ended.wait()
+        raise StartError(f"cannot serve: {error!r}") from error
+    finally:
+        report.close()
+        await ground.servers.close()
+
+
+async def _answer(ground: Ground, commands: Commands) -> None:
+    """Serve the control interface. Its import takes a quarter of a second, hence late and in a thread."""
+    await asyncio.to_thread(importlib.import_module, "supervise.api.app")
+    from supervise.api.app import Api  # noqa: PLC0415
+
+    await ground.servers.serve(Api(commands), [plugin.name for plugin in ground.config.rpcinterfaces])
+
+
+def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:
+    """Make the daemon itself follow a configuration that was read anew."""
+    old = ground.config.daemon
+    for level, text in new.messages:
+        log.log(level, "%s", text)
+    for option in NEXT_START:
+        if getattr(old, option) != getattr(new.daemon, option):
+            log.warning("[supervisord] %s has changed; that takes effect when the daemon is started again", option)
+    logs = supervisor.logs
+    logs.childlogdir, logs.identifier = new.daemon.childlogdir, new.daemon.identifier
+    logs.strip_ansi = new.daemon.strip_ansi
+    ground.main_log.reconfigure(new.daemon, foreground=ground.foreground)
+    if not ground.foreground:
+        os.umask(new.daemon.umask)
+    supervisor.serverurl = new.serverurl
+    ground.config = new
+
+
+def _listen_to_signals(
+    loop: asyncio.AbstractEventLoop, commands: Commands, lifecycle: Lifecycle, report: Report
+) -> None:
+    """supervisord's signals. As PID 1 nothing else is passed on: every program has its own `stopsignal`, and the
+    default action of what a program does not expect is death."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        report.reloading()
+        try:
+            await commands.reload(wait=False)
+        except CommandError:  # said in the log by who refused
+            report.reload_refused()
+
+    def hangup() -> None:
+        if commands.supervisor.state is DaemonState.SHUTDOWN:
+            log.warning("ignored SIGHUP indicating restart request (shutdown in progress)")
+            return
+        log.warning("received SIGHUP indicating restart request")
+        tasks.add(task := loop.create_task(reload()))
+        task.add_done_callback(tasks.discard)
+
+    def leave(name: str) -> None:
+        log.warning("received %s indicating exit request", name)
+        lifecycle.shutdown()
+
+    def reopen() -> None:
+        log.info("received SIGUSR2 indicating log reopen request")
+        commands.reopen_logs()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, leave, number.name)
+    loop.add_signal_handler(signal.SIGHUP, hangup)
+    loop.add_signal_handler(signal.SIGUSR2, reopen)
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody caught: said, and never fatal."""
+    error = context.get("exception")
+    with suppress(Exception):
+        log.critical("internal error: %s", context["message"], exc_info=error)
