@@ -1,11 +1,11 @@
-"""`python -m tests`: everything that must be true before a commit. Words after it go to pytest (and only pytest runs then)."""
+"""`python -m tests`: all that must be true before a commit. With words after it: only pytest, with those words."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadgroup"]
+PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 CHECKS = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], PYTEST]
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import KINDS, Kind, Supervisors
+pytest.register_assert_rewrite("tests.daemons", "tests.tools", "tests.compat.pair")
+
+from tests.daemons import KINDS, Kind, Supervisors  # noqa: E402 (after the line above, or their asserts say nothing)
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def supervisors() -> Iterator[Supervisors]:
 
 @pytest.fixture(scope="module")
 def shared_supervisors() -> Iterator[Supervisors]:
-    """Starts daemons for a whole module. Mark the module with `xdist_group`, so that one worker runs it."""
+    """Starts daemons for a whole module. xdist runs the tests of one file in one worker (--dist loadfile)."""
     own = Supervisors()
     yield own
     own.close()

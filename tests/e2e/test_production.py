@@ -25,7 +25,7 @@ import pytest
 from tests.daemons import Kind, Supervisors, client_command, daemon_command, environment, proxy
 from tests.tools import alive, free_ports, need, need_root, wait_for
 
-pytestmark = [pytest.mark.xdist_group("production"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 KIND: Kind = "supervise"
 WORKER, BROKER = "myapp-celery", "rabbitmq"
 

@@ -1,0 +1,217 @@
+"""The main log's lines that people grep for, and the orders of starting and stopping: the same as supervisord's."""
+
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.compat.pair import Pair, plain
+from tests.daemons import Daemon, Supervisors, wait_answer
+from tests.tools import wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = """
+[program:steady]
+command = sleep 1000
+startsecs = 1
+
+[program:instant]
+command = sh -c 'exit 0'
+startsecs = 0
+
+[program:toosoon]
+command = sh -c 'exit 0'
+startretries = 0
+
+[program:hopeless]
+command = sh -c 'exit 3'
+startretries = 2
+
+[program:absent]
+command = /no/such/file
+startretries = 1
+
+[program:deaf]
+command = sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+startsecs = 0
+stopwaitsecs = 1
+
+[program:finishes]
+command = sh -c 'sleep 1.5; exit 2'
+exitcodes = 0,2
+
+[program:surprises]
+command = sh -c 'sleep 1.5; exit 5'
+autorestart = false
+
+[program:victim]
+command = sleep 1000
+startsecs = 0
+
+[program:polite]
+command = sh -c 'trap "exit 7" TERM; while :; do sleep 0.1; done'
+startsecs = 0
+
+[group:both]
+programs = grouped
+
+[program:grouped]
+command = sleep 1000
+startsecs = 0
+
+[include]
+files = {place}/nothing/*.conf {place}/s.con[g]
+"""
+
+
+def messages(daemon: Daemon) -> list[str]:
+    """`LEVL message` of every line, without time and process ids."""
+    lines = [plain(line, daemon.place) for line in daemon.log.splitlines()]
+    bad = [line for line in lines if not re.match(r"TIME (CRIT|ERRO|WARN|INFO|DEBG|TRAC|BLAT) ", line)]
+    assert not bad, f"not in the log's format: {bad}"
+    return [line.removeprefix("TIME ") for line in lines]
+
+
+@pytest.fixture(scope="module")
+def pair(shared_supervisors: Supervisors) -> Pair:
+    """Both daemons after the same story: starts, failures, a kill, stops, USR2, TERM."""
+    both = Pair(shared_supervisors, PROGRAMS)
+    for daemon in (both.ours, both.theirs):
+        for name in ("toosoon", "hopeless", "absent"):
+            daemon.wait_state(name, "FATAL")
+        for name in ("instant", "finishes", "surprises"):
+            daemon.wait_state(name, "EXITED")
+        daemon.wait_state("steady", "RUNNING")
+        daemon.rpc.supervisor.signalProcess("victim", "KILL")
+        wait_for(lambda daemon=daemon: daemon.log.count("spawned: 'victim'") == 2)
+        daemon.wait_state("victim", "RUNNING")
+        for name in ("deaf", "steady", "polite", "both:grouped"):
+            daemon.rpc.supervisor.stopProcess(name)
+        daemon.rpc.supervisor.startProcess("both:grouped")
+        daemon.process.send_signal(signal.SIGUSR2)
+        daemon.wait_log("supervisord logreopen")
+        assert daemon.stop() == 0
+    return both
+
+
+NAMES = re.findall(r"\[program:(\w+)\]", PROGRAMS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_life_of_a_program(pair: Pair, name: str) -> None:
+    pair.agree(
+        lambda daemon: [
+            line for line in messages(daemon) if re.search(rf"\b{name}\b", line) and "waiting for" not in line
+        ]
+    )
+
+
+def test_lines_of_the_daemon(pair: Pair) -> None:
+    """Everything that is not about a program, in order; what we say beyond that is allowed."""
+
+    def general(daemon: Daemon) -> list[str]:
+        named = re.compile("|".join(rf"\b{name}\b" for name in NAMES))
+        return [line for line in messages(daemon) if not named.search(line)]
+
+    ours, theirs = general(pair.ours), general(pair.theirs)
+    assert sorted(set(theirs) - set(ours)) == []
+    assert [
+        line for line in ours if line in theirs and "Server" not in line and "RPC" not in line and "started" not in line
+    ] == [line for line in theirs if "Server" not in line and "RPC" not in line and "started" not in line]
+
+
+def test_a_shutdown_names_whom_it_waits_for(pair: Pair) -> None:
+    def waited(daemon: Daemon) -> list[str]:
+        line = next(line for line in messages(daemon) if "to die" in line)
+        found = re.fullmatch("INFO waiting for (.*) to die", line)
+        return sorted(found[1].split(", ")) if found else [line]
+
+    pair.agree(waited)
+
+
+ORDER = """
+[program:third]
+command = sleep 1000
+startsecs = 0
+priority = 30
+
+[program:first]
+command = sleep 1000
+startsecs = 0
+priority = 10
+
+[program:second]
+command = sleep 1000
+startsecs = 0
+priority = 20
+
+[group:zero]
+programs = b,a
+priority = 1
+
+[program:a]
+command = sleep 1000
+startsecs = 0
+priority = 7
+
+[program:b]
+command = sleep 1000
+startsecs = 0
+priority = 8
+"""
+
+
+def order(verb: str) -> Callable[[Daemon], list[str]]:
+    """Names in the order in which the main log says the verb of them."""
+    return lambda daemon: re.findall(rf"{verb}: '?(\w+)", daemon.log)
+
+
+def stopped(daemon: Daemon) -> list[str]:
+    """The order of stopping; members of one group get their signals at once and end as they like."""
+    names = order("stopped")(daemon)
+    return ["a or b" if name in ("a", "b") else name for name in names]
+
+
+def test_start_ascends_and_shutdown_descends(supervisors: Supervisors) -> None:
+    both = Pair(supervisors, ORDER)
+    names = {"zero:a", "zero:b", "first:first", "second:second", "third:third"}
+    for daemon in (both.ours, both.theirs):
+        wait_for(lambda daemon=daemon: {name for name, state in daemon.states().items() if state == "RUNNING"} == names)
+        assert daemon.stop() == 0
+    both.agree(order("spawned"))
+    both.agree(stopped)
+    assert order("spawned")(both.ours) == ["b", "a", "first", "second", "third"], "a group starts in its list's order"
+    assert stopped(both.ours)[:3] == ["third", "second", "first"]
+
+
+def test_a_restart_request_starts_everything_again(supervisors: Supervisors) -> None:
+    both = Pair(supervisors, ORDER)
+    for daemon in (both.ours, both.theirs):
+        before = daemon.wait_state("third", "RUNNING")["pid"]
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log("SIGHUP")
+        wait_for(lambda daemon=daemon: daemon.log.count("spawned: 'third'") == 2, "another child")
+        daemon.disconnect()
+        wait_answer(daemon)
+        assert daemon.wait_state("third", "RUNNING")["pid"] != before
+        assert daemon.stop() == 0
+    both.agree(order("spawned"))
+    both.agree(stopped)
+    both.agree(lambda daemon: [line for line in messages(daemon) if "received" in line])
+
+
+def test_back_off_counts(supervisors: Supervisors) -> None:
+    """One attempt more than startretries, and the states on the way."""
+    both = Pair(
+        supervisors,
+        "[program:never]\ncommand = false\nstartretries = 3\n[program:once]\ncommand = false\nstartretries = 0\n",
+    )
+    for daemon in (both.ours, both.theirs):
+        daemon.wait_state("once", "FATAL")
+        daemon.wait_state("never", "BACKOFF")
+        daemon.wait_state("never", "FATAL")
+    both.agree(lambda daemon: (order("spawned")(daemon).count("never"), order("spawned")(daemon).count("once")))
+    both.agree(lambda daemon: [daemon.info(name) for name in ("never", "once")])
+    assert order("spawned")(both.ours).count("never") == 4
