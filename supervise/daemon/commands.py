@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from supervise import __version__
 from supervise.config.diff import Diff
 from supervise.config.model import Config
+from supervise.config.show import as_json
 from supervise.core.events import DaemonState, RemoteCommunication, State
 from supervise.daemon import namespec, reading
 from supervise.daemon.bus import Subscription
@@ -71,6 +72,10 @@ class Commands:
         groups = self.supervisor.groups
         found = [ConfigInfo(p, g.name, g.priority, g.name in groups) for g in self.config.groups for p in g.processes]
         return sorted(found, key=lambda item: (item.config.name, item.group))
+
+    def effective_config(self) -> dict[str, object]:
+        """The configuration as last read, as plain JSON values, with the file and line of each that was set."""
+        return as_json(self.config)
 
     def daemon_info(self) -> DaemonInfo:
         """The daemon itself, and how many processes are in which state."""

@@ -36,16 +36,12 @@ def is_single(name: str) -> bool:
 def select(groups: Mapping[str, Group], spec: str) -> list[Process]:
     """The processes that `spec` means, in starting order. Raises CommandError(BAD_NAME)."""
     if spec == ALL:
-        return in_starting_order(groups, (p for group in groups.values() for p in group.processes.values()))
+        return in_starting_order(groups, _all(groups))
     group, colon, name = spec.partition(":")
-    if not WILD & set(spec) or (name in ("", "*") and colon and not WILD & set(group)):
-        found = _exact(groups, group, name if colon else group)
-    elif colon:
-        found = [
-            p for p in _all(groups) if fnmatch.fnmatchcase(p.group, group) and fnmatch.fnmatchcase(p.name, name or "*")
-        ]
-    else:
-        found = [p for p in _all(groups) if fnmatch.fnmatchcase(p.name, spec)]
+    found = _exact(groups, group, name if colon else group)  # first, since a name may contain brackets
+    if not found and WILD & set(spec):
+        members = [p for p in _all(groups) if not colon or fnmatch.fnmatchcase(p.group, group)]
+        found = [p for p in members if fnmatch.fnmatchcase(p.name, (name or "*") if colon else spec)]
     if not found:
         raise CommandError(Fault.BAD_NAME, spec)
     return in_starting_order(groups, found)

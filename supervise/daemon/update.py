@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from supervise.config.diff import Change, Diff, classify, diff, same_frame
+from supervise.config.declare import Change
+from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, Start
 from supervise.daemon.supervisor import Group, Process, Supervisor

@@ -1,0 +1,63 @@
+import asyncio
+
+from supervise.core.events import GroupAdded, Notification
+from supervise.daemon.bus import Bus, Gap
+from tests.daemon.running import run
+
+
+async def take(subscription: object, count: int) -> list[Notification | Gap]:
+    items: list[Notification | Gap] = []
+    async for item in subscription:  # type: ignore[attr-defined]
+        items.append(item)
+        if len(items) == count:
+            break
+    return items
+
+
+def test_callbacks_hear_at_once_and_subscribers_in_order() -> None:
+    async def story() -> None:
+        bus, heard = Bus(), list[Notification]()
+        bus.listen(heard.append)
+        with bus.subscribe() as subscription:
+            bus.publish(GroupAdded("a"))
+            bus.publish(GroupAdded("b"))
+            assert heard == [GroupAdded("a"), GroupAdded("b")]
+            assert await take(subscription, 2) == heard
+
+    run(story)
+
+
+def test_a_slow_subscriber_loses_the_oldest_and_is_told() -> None:
+    async def story() -> None:
+        bus = Bus()
+        with bus.subscribe(limit=2) as subscription:
+            for name in "abcde":
+                bus.publish(GroupAdded(name))
+            assert await take(subscription, 3) == [Gap(3), GroupAdded("d"), GroupAdded("e")]
+
+    run(story)
+
+
+def test_waiting_wakes_up_and_closing_ends_after_what_is_queued() -> None:
+    async def story() -> None:
+        bus = Bus()
+        with bus.subscribe() as subscription:
+            waiting = asyncio.ensure_future(take(subscription, 5))
+            await asyncio.sleep(0)
+            bus.publish(GroupAdded("a"))
+            bus.close()
+            assert await waiting == [GroupAdded("a")]
+
+    run(story)
+
+
+def test_leaving_unsubscribes() -> None:
+    async def story() -> None:
+        bus = Bus()
+        with bus.subscribe() as subscription:
+            pass
+        bus.publish(GroupAdded("a"))
+        subscription.close()
+        assert await take(subscription, 1) == []
+
+    run(story)

@@ -1,0 +1,85 @@
+import re
+import signal
+from pathlib import Path
+
+from supervise.core.events import Start, State
+from supervise.daemon.info import INT_MAX, cap, process_info, result
+from supervise.daemon.supervisor import Supervisor
+from supervise.errors import Fault
+from tests.daemon.running import group, process, program, reach, run, sh, supervising
+
+
+def test_descriptions_are_supervisords(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec sleep 1000")), group(program("bad", "/no/such"))) as s:
+            assert describe(s, "p") == "Not started"
+            s.tell(process(s, "p"), Start())
+            await reach(s, "p", State.RUNNING)
+            assert re.fullmatch(r"pid \d+, uptime 0:00:0\d", describe(s, "p"))
+            await s.stop([process(s, "p")])
+            assert re.fullmatch(r"[A-Z][a-z]{2} \d\d \d\d:\d\d [AP]M", describe(s, "p"))
+            s.tell(process(s, "bad"), Start())
+            await reach(s, "bad", State.BACKOFF)
+            assert describe(s, "bad") == "can't find command '/no/such'"
+            one = process(s, "p")
+            one.machine.state, one.machine.pid = State.RUNNING, 7
+            assert process_info(one, 1, one.machine.since + 90061).description == "pid 7, uptime 1 day, 1:01:01"
+            one.machine.state, one.machine.pid, one.machine.reason = State.FATAL, None, ""
+            assert describe(s, "p") == 'unknown error (try "tail p")'
+            one.machine.state = State.STOPPED
+
+    def describe(supervisor: Supervisor, name: str) -> str:
+        return process_info(process(supervisor, name), 999, 0.0).description
+
+    run(story)
+
+
+def test_facts(tmp_path: Path) -> None:
+    async def story() -> None:
+        config = sh("p", "exec sleep 1000", group_name="g", stdout_logfile=str(tmp_path / "out"), priority=5)
+        async with supervising(tmp_path, group(config)) as supervisor:
+            one = process(supervisor, "g:p")
+            supervisor.tell(one, Start())
+            await reach(supervisor, "g:p", State.RUNNING)
+            info = process_info(one, 7, one.machine.since + 2.5)
+            assert (info.namespec, info.group, info.name) == ("g:p", "g", "p")
+            assert (info.state, info.statename, info.pid) == (20, "RUNNING", one.machine.pid)
+            assert (info.uptime, info.priority, info.group_priority) == (2.5, 5, 7)
+            assert (info.logfile, info.stdout_logfile, info.stderr_logfile) == (str(tmp_path / "out"),) * 2 + ("",)
+            assert info.last_exit is None
+            await supervisor.stop([one])
+            info = process_info(one, 7, 0.0)
+            assert (info.pid, info.exitstatus, info.uptime) == (0, -1, 0.0)
+            assert info.last_exit is not None
+            assert (info.last_exit.code, info.last_exit.signal) == (None, signal.SIGTERM.name)
+            assert info.stop >= info.start > 0
+
+    run(story)
+
+
+def test_next_retry(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(program("bad", "/no/such"))) as supervisor:
+            one = process(supervisor, "bad")
+            supervisor.tell(one, Start())
+            await reach(supervisor, "bad", State.BACKOFF)
+            assert one.machine.deadline is not None
+            info = process_info(one, 7, one.machine.deadline - 0.25)
+            assert (info.next_retry, info.tries, info.wanted) == (0.25, 1, True)
+
+    run(story)
+
+
+def test_results(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "true", group_name="g"))) as supervisor:
+            one = process(supervisor, "g:p")
+            good, bad = result("start", one), result("start", one, Fault.SPAWN_ERROR)
+            assert (good.ok, good.description, good.namespec) == (True, "OK", "g:p")
+            assert (bad.ok, bad.description) == (False, "SPAWN_ERROR: g:p")
+
+    run(story)
+
+
+def test_times_fit_into_xmlrpc() -> None:
+    assert cap(1e12) == INT_MAX
