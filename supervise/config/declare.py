@@ -10,12 +10,13 @@ from supervise.config import values
 from supervise.config.values import Type
 
 
-class Update(enum.Enum):
-    """What `update` does about a changed option of a process that runs."""
+class Change(enum.IntEnum):
+    """What `update` does about a changed option of a process that runs; the greatest of several counts."""
 
-    LIVE = "live"  # it applies at once
-    NEXT_START = "next-start"  # it applies when the process is next started, by whatever starts it
-    RESTART = "restart"  # the process is restarted, because it can only be given at its start
+    NOTHING = 0
+    LIVE = 1  # it applies at once
+    NEXT_START = 2  # it applies when the process is next started, by whatever starts it
+    RESTART = 3  # the process is restarted, because it can only be given at its start
 
 
 class Names(enum.IntEnum):
@@ -29,7 +30,7 @@ class Names(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """The declaration of one option. `where`: the kinds of section that have it; `changed`: see Update."""
+    """The declaration of one option. `where`: the kinds of section that have it; `changed`: see Change."""
 
     key: str
     doc: str
@@ -37,7 +38,7 @@ class Option:
     default: Any
     where: tuple[str, ...]
     names: Names
-    changed: Update
+    changed: Change
 
     @property
     def required(self) -> bool:
@@ -49,7 +50,7 @@ def option(
     type: Type = values.TEXT,
     default: Any = dataclasses.MISSING,
     *,
-    changed: Update = Update.LIVE,
+    changed: Change = Change.LIVE,
     names: Names | None = None,
     where: tuple[str, ...] = (),
     key: str = "",
@@ -60,7 +61,7 @@ def option(
     return dataclasses.field(default=default, compare=compare, metadata={"option": declared})
 
 
-def derived(changed: Update, default: Any = None) -> Any:
+def derived(changed: Change, default: Any = None) -> Any:
     """A field that follows from options, and counts as changed when its value does."""
     return dataclasses.field(default=default, metadata={"changed": changed})
 

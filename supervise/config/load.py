@@ -44,13 +44,16 @@ def load_ctl(path: str | Path, machine: Machine | None = None) -> tuple[CtlConfi
     """
     machine, problems = machine or Machine(), Problems()
     document = _read(str(path), machine, problems)
+    errors = [error for error in problems.errors if error.file == document.file and error.section != "include"]
+    problems = Problems()
     converter = Converter(document, machine, problems, _environ(machine))
     settings = endpoints.ctl(converter)
     plugins = tuple(endpoints.plugins(converter, "ctlplugin"))
+    errors += problems.errors
     if settings is None:
-        problems.errors.insert(0, ConfigError(".ini file does not include supervisorctl section", file=document.file))
-    if problems.errors or settings is None:
-        raise ConfigErrors(problems.errors)
+        errors.append(ConfigError(".ini file does not include supervisorctl section", file=document.file))
+    if errors or settings is None:
+        raise ConfigErrors(errors)
     return settings, plugins
 
 

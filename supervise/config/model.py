@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from supervise.config import values
-from supervise.config.declare import Names, Update, derived, option
+from supervise.config.declare import Change, Names, derived, option
 from supervise.config.values import AUTO, AutoRestart, StopScope, UserEnv
 from supervise.errors import ConfigError
 
@@ -38,13 +38,13 @@ class ProgramConfig:
     program: str = dataclasses.field(default="", compare=False)  # the x of [program:x]
     group_name: str
     process_num: int = dataclasses.field(default=0, compare=False)
-    kind: Literal["program", "eventlistener", "fcgi-program"] = derived(Update.RESTART, "program")
+    kind: Literal["program", "eventlistener", "fcgi-program"] = derived(Change.RESTART, "program")
 
     command: str = option(
         "The command, split into words as a shell would, but run without a shell. Without a slash it is looked up in"
         " the program's PATH.",
         values.COMMAND,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
         names=Names.PROCESS,
     )
     priority: int = option(
@@ -54,7 +54,7 @@ class ProgramConfig:
         names=Names.HERE,
     )
     autostart: bool = option(
-        "Start when the daemon starts and when the group is added.", values.BOOLEAN, True, changed=Update.NEXT_START
+        "Start when the daemon starts and when the group is added.", values.BOOLEAN, True, changed=Change.NEXT_START
     )
     autorestart: AutoRestart = option(
         "Restart after an exit from RUNNING: always (true), never (false) or if the code is not in exitcodes.",
@@ -65,13 +65,13 @@ class ProgramConfig:
         "How long it must stay up for its start to count as successful; 0: no time at all.",
         values.SECONDS,
         1,
-        changed=Update.NEXT_START,
+        changed=Change.NEXT_START,
     )
     startretries: int = option(
         "Failed starts that are followed by another attempt, before FATAL.",
         values.INTEGER,
         3,
-        changed=Update.NEXT_START,
+        changed=Change.NEXT_START,
     )
     exitcodes: tuple[int, ...] = option("Exit codes that are expected.", values.EXIT_CODES, (0,))
     stopsignal: int = option("The signal that asks it to stop.", values.SIGNAL, 15)
@@ -90,27 +90,27 @@ class ProgramConfig:
         "The user, by name or number, to run as; only root can.",
         values.TEXT,
         None,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
         compare=False,
     )
-    uid: int | None = derived(Update.RESTART)
+    uid: int | None = derived(Change.RESTART)
     group: str | None = option(
         "With user: the group to run as, instead of the user's own.",
         values.TEXT,
         None,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
         compare=False,
     )
-    gid: int | None = derived(Update.RESTART)
+    gid: int | None = derived(Change.RESTART)
     user_env: UserEnv = option(
         "With user: keep the daemon's HOME, USER, LOGNAME and SHELL, set them to the user's, or start from a clean"
         " environment that has only these and PATH.",
         values.USER_ENV,
         UserEnv.KEEP,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
     )
     redirect_stderr: bool = option(
-        "Send what it writes to stderr to its stdout.", values.BOOLEAN, False, changed=Update.RESTART
+        "Send what it writes to stderr to its stdout.", values.BOOLEAN, False, changed=Change.RESTART
     )
     stdout_logfile: str | None = option(
         "Where its output goes: a path, AUTO (a file in childlogdir, deleted at the next start of the daemon) or NONE.",
@@ -147,22 +147,22 @@ class ProgramConfig:
         "Variables added to its environment, over those of [supervisord] environment. Stored sorted by name.",
         values.ENVIRONMENT,
         (),
-        changed=Update.RESTART,
+        changed=Change.RESTART,
         names=Names.PROCESS,
     )
     directory: str | None = option(
         "The directory it starts in. Unset: the daemon's.",
         values.TEXT,
         None,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
         names=Names.PROCESS,
     )
-    umask: int | None = option("Its umask. Unset: the daemon's.", values.OCTAL, None, changed=Update.RESTART)
+    umask: int | None = option("Its umask. Unset: the daemon's.", values.OCTAL, None, changed=Change.RESTART)
     serverurl: str | None = option(
         "SUPERVISOR_SERVER_URL in its environment; AUTO: the daemon's own socket.",
         values.URL,
         None,
-        changed=Update.RESTART,
+        changed=Change.RESTART,
     )
 
     @property

@@ -50,7 +50,7 @@ class _Builder:
             yield GroupConfig(
                 name=name,
                 priority=self.converter.get(section, options["priority"]),
-                processes=_sorted(processes),
+                processes=tuple(processes),
             )
 
     def member(self, section: Section, program: str) -> Section | None:
@@ -120,7 +120,7 @@ class _Builder:
     def fcgi(self) -> Iterator[GroupConfig]:
         for section in self.alone("fcgi-program"):
             group = self.homogeneous(section, "fcgi-program", 999)
-            yield dataclasses.replace(group, kind="fcgi", socket=self.socket(section))
+            yield dataclasses.replace(group, kind="fcgi", socket=self.socket(section, group))
 
     def alone(self, kind: str) -> Iterator[Section]:
         return (section for section in list(self.document.of_kind(kind)) if section.name not in self.in_group)
@@ -130,12 +130,12 @@ class _Builder:
         name = self.checked(section, section.label)
         if section.get("priority"):
             priority = self.converter.get(section, options_of(kind)["priority"])
-        return GroupConfig(name=name, priority=priority, processes=_sorted(self.processes(section, name, kind)))
+        return GroupConfig(name=name, priority=priority, processes=tuple(self.processes(section, name, kind)))
 
     # Processes
 
     def processes(self, section: Section, group: str, kind: Kind) -> list[ProgramConfig]:
-        """The processes of one section, by process_num; none if something is wrong with them."""
+        """The processes of one section, by name; none if something is wrong with them."""
         get = self.converter.get
         options = options_of(section.kind)
         program = section.label.strip()
@@ -173,7 +173,7 @@ class _Builder:
                     environment=tuple(sorted((self.common | environment).items())),
                 )
             )
-        return found
+        return sorted(found, key=lambda process: process.name)
 
     def fix_stopping(self, section: Section, shared: dict[str, Any]) -> None:
         if not section.get("killasgroup"):
@@ -232,7 +232,7 @@ class _Builder:
                 )
             own["stderr_logfile"] = None
 
-    def socket(self, section: Section) -> SocketConfig | None:
+    def socket(self, section: Section, group: GroupConfig) -> SocketConfig | None:
         """The socket of an fcgi group; None after a problem."""
         options = {option.key: option for option in declared(SocketConfig)}
         values: dict[str, Any] = {key: self.converter.get(section, option) for key, option in options.items()
@@ -251,6 +251,9 @@ class _Builder:
         except ValueError as why:
             self.problems.error(section.place("socket"), f"{why} in [{section.name}] socket")
             return None
+        if address.get("path"):
+            user = next(((p.uid, p.gid) for p in group.processes if p.uid not in (None, self.machine.uid)), None)
+            values |= {"socket_owner": owner or user, "socket_mode": 0o700 if mode is None else mode}
         return SocketConfig(**{**values, "socket": url}, **address)
 
     def address(self, url: str) -> dict[str, Any]:
@@ -308,7 +311,3 @@ def _as_read(option: Option, kind: Kind) -> Option:
     """supervisord reads the user of an fcgi-program before it knows the names of a program."""
     early = kind == "fcgi-program" and option.key == "user"
     return dataclasses.replace(option, names=Names.HERE) if early else option
-
-
-def _sorted(processes: list[ProgramConfig]) -> tuple[ProgramConfig, ...]:
-    return tuple(sorted(processes, key=lambda process: (process.priority, process.name)))

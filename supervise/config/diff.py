@@ -1,0 +1,76 @@
+"""What differs between two configurations: supervisord's answer for groups, and what to do about each process."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from supervise.config.declare import Change
+from supervise.config.model import AUTO, GroupConfig, ProgramConfig
+
+LOG_FILES = ("stdout_logfile", "stderr_logfile")
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Names of groups: added and changed ones in the new order, removed ones in the old. False if nothing differs."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def diff(old: Iterable[GroupConfig], new: Iterable[GroupConfig]) -> Diff:
+    """What supervisord's reread says. Of groups with equal names the first counts, as when they are started."""
+    before, after = _by_name(old), _by_name(new)
+    return Diff(
+        added=tuple(name for name in after if name not in before),
+        changed=tuple(name for name in after if name in before and not same_group(before[name], after[name])),
+        removed=tuple(name for name in before if name not in after),
+    )
+
+
+def _by_name(groups: Iterable[GroupConfig]) -> dict[str, GroupConfig]:
+    found: dict[str, GroupConfig] = {}
+    for group in groups:
+        found.setdefault(group.name, group)
+    return found
+
+
+def same_group(old: GroupConfig, new: GroupConfig) -> bool:
+    """Whether supervisord would see no change: everything is equal, a log file also to AUTO."""
+    if len(old.processes) != len(new.processes):
+        return False
+    members = zip(old.processes, new.processes, strict=True)
+    return dataclasses.replace(old, processes=()) == dataclasses.replace(new, processes=()) and all(
+        a == _ignoring_auto(a, b) for a, b in members
+    )
+
+
+def _ignoring_auto(old: ProgramConfig, new: ProgramConfig) -> ProgramConfig:
+    """`new` with the log files of `old` where either of the two is AUTO: supervisord does not compare those."""
+    ignored = {name: getattr(old, name) for name in LOG_FILES if AUTO in (getattr(old, name), getattr(new, name))}
+    return dataclasses.replace(new, **ignored) if ignored else new
+
+
+def same_frame(old: GroupConfig, new: GroupConfig) -> bool:
+    """Whether members can be changed one by one; otherwise the group has to be removed and added anew.
+
+    Priorities, and the events and buffer of a pool, apply at once and do not matter here.
+    """
+    return (old.name, old.kind, old.socket) == (new.name, new.kind, new.socket)
+
+
+def classify(old: ProgramConfig, new: ProgramConfig) -> Change:
+    """What is to be done about a process whose configuration was `old` and is to be `new`."""
+    return max((change for _, change in changes(old, new)), default=Change.NOTHING)
+
+
+def changes(old: ProgramConfig, new: ProgramConfig) -> Iterable[tuple[str, Change]]:
+    """The fields that differ, each with what it asks for."""
+    for field in dataclasses.fields(ProgramConfig):
+        said = field.metadata.get("option") or field.metadata
+        if field.compare and "changed" in said and getattr(old, field.name) != getattr(new, field.name):
+            yield field.name, said["changed"]
