@@ -205,6 +205,8 @@ class Commands:
 
     async def clear_main_log(self) -> None:
         """Truncate the main log. Raises CommandError(NO_FILE)."""
+        if self._lifecycle.main_log.path is None:
+            raise CommandError(Fault.NO_FILE)
         try:
             await self._lifecycle.main_log.clear()
         except OSError as exc:

@@ -1,6 +1,5 @@
 """Why a process is in its state: the answer for the person on call, as plain JSON values."""
 
-import dataclasses
 import time
 
 from supervise.core.events import State
@@ -12,11 +11,11 @@ def explain(process: Process, info: ProcessInfo) -> dict[str, object]:
     """What is, why, what was before (latest end first), and what comes next. Loop thread only."""
     now = time.time()
     return {
-        "process": dataclasses.asdict(info),
+        "process": info._asdict() | {"last_exit": info.last_exit and info.last_exit._asdict()},
         "summary": _summary(process, info),
         "next": _next(process, info),
         "exits": [
-            dataclasses.asdict(last_exit(end))
+            last_exit(end)._asdict()
             | {"ago": round(now - end.at, 3), "uptime": round(end.uptime, 3), "last_lines": list(end.last_lines)}
             for end in reversed(process.exits)
         ],

@@ -1,8 +1,12 @@
-"""What the daemon tells about itself and its processes: plain frozen values, made when asked for."""
+"""What the daemon tells about itself and its processes: plain frozen values, made when asked for.
+
+Those that a list has thousands of are named tuples, which cost a third of a frozen dataclass to make.
+"""
 
 import datetime
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervise.config.model import ProgramConfig
 from supervise.core.events import State
@@ -38,8 +42,7 @@ def result(action: str, process: Process, fault: Fault = Fault.SUCCESS, detail: 
     return Result(action, process.group, process.name, fault, text)
 
 
-@dataclass(frozen=True, slots=True)
-class LastExit:
+class LastExit(NamedTuple):
     code: int | None
     signal: str | None
     expected: bool
@@ -47,8 +50,7 @@ class LastExit:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
+class ProcessInfo(NamedTuple):
     """supervisord's process struct (first line of fields), and what it does not tell.
 
     `start`, `stop`, `now`: wall-clock seconds; `uptime`, `next_retry`: seconds, from the monotonic clock.
