@@ -10,10 +10,13 @@ from typing import Any
 
 from supervise.api import structs
 from supervise.api.text import decode, skip_partial
+from supervise.core.events import State
 from supervise.daemon import namespec
 from supervise.daemon.commands import API_VERSION, SUPERVISOR_VERSION, Commands
 from supervise.daemon.info import Result
 from supervise.errors import CommandError, Fault
+
+_SIGNALLABLE = (State.STARTING, State.RUNNING, State.STOPPING)
 
 
 class Calls:
@@ -86,14 +89,26 @@ class Calls:
 
     async def signal(self, name: Any, signal: Any) -> Any:
         spec, several = _target(name)
+        if several:
+            return await self._signal_several(spec, signal, name)
         results = await self._commands.signal([spec], _signal(signal))
-        return _array(results, Fault.NOT_RUNNING, name) if several else _one(results, name)
+        if any(result.status is Fault.BAD_SIGNAL for result in results):
+            raise _fault(Fault.BAD_SIGNAL, str(signal))
+        return _one(results, name)
 
     async def signal_group(self, name: Any, signal: Any) -> Any:
-        return _array(await self._commands.signal([self._group(name)], _signal(signal)), Fault.NOT_RUNNING)
+        return await self._signal_several(self._group(name), signal)
 
     async def signal_all(self, signal: Any) -> Any:
-        return _array(await self._commands.signal([namespec.ALL], _signal(signal)), Fault.NOT_RUNNING)
+        return await self._signal_several(namespec.ALL, signal)
+
+    async def _signal_several(self, spec: str, signal: Any, name: str | None = None) -> Any:
+        results = await self._commands.signal([spec], _signal(signal))
+        if any(result.status is Fault.BAD_SIGNAL for result in results):
+            # supervisord looks at the signal only where there is a process to send it to.
+            up = {(info.group, info.name) for info in self._commands.processes() if info.state in _SIGNALLABLE}
+            results = [result for result in results if (result.group, result.name) in up]
+        return _array(results, Fault.NOT_RUNNING, name)
 
     def _group(self, name: Any) -> str:
         if not self._commands.has_group(_string(name, "name")):
@@ -110,7 +125,11 @@ class Calls:
         return list(map(structs.process, self._commands.processes()))
 
     async def get_all_config_info(self) -> Any:
-        return sorted(map(structs.config, self._commands.config_info()), key=lambda found: str(found["name"]))
+        active = {(info.group, info.name): info for info in self._commands.processes()}
+        found = [
+            structs.config(item, active.get((item.group, item.config.name))) for item in self._commands.config_info()
+        ]
+        return sorted(found, key=lambda item: str(item["name"]))
 
     # Logs
 
@@ -131,7 +150,13 @@ class Calls:
 
     async def _read(self, spec: str, channel: str, offset: Any, length: Any) -> str:
         start = _integer(offset)
-        data = await self._commands.read_log(spec, channel, start, _integer(length))
+        try:
+            data = await self._commands.read_log(spec, channel, start, _integer(length))
+        except CommandError as error:
+            # supervisord adds nothing to these but the path of a file that is missing.
+            path = error.detail.startswith("/")
+            bare = error.fault is Fault.BAD_ARGUMENTS or (error.fault is Fault.NO_FILE and not path)
+            raise CommandError(error.fault) if bare else error from None
         return decode(skip_partial(data) if start < 0 else data)
 
     async def tail_stdout(self, name: Any, offset: Any, length: Any) -> list[Any]:
@@ -175,7 +200,11 @@ def _string(value: Any, what: str) -> str:
 
 
 def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else _string(value, "the data").encode("utf-8", "replace")
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    if not isinstance(value, bytes):
+        raise _fault(Fault.INCORRECT_PARAMETERS, str(value)[:200])
+    return value
 
 
 def _integer(value: Any) -> int:
@@ -200,14 +229,21 @@ def _single(name: Any) -> Iterator[str]:
     """The spec for a name that must be one process. Faults speak of the name as the caller wrote it."""
     spec, several = _target(name)
     if several:
-        raise CommandError(Fault.BAD_NAME, name)
+        raise _fault(Fault.BAD_NAME, name)
     try:
         yield spec
     except CommandError as error:
-        raise CommandError(error.fault, name) if error.detail == spec else error from None
+        raise _fault(error.fault, name) if error.detail == spec else error from None
 
 
 # Answers
+
+
+def _fault(fault: Fault, said: str) -> CommandError:
+    """A fault that repeats what the caller said, even if that was nothing."""
+    error = CommandError(fault, said)
+    error.args = (f"{fault.name}: {said}",)
+    return error
 
 
 def _one(results: list[Result], name: str) -> bool:
@@ -218,10 +254,10 @@ def _one(results: list[Result], name: str) -> bool:
 
 
 def _refusal(result: Result, name: str) -> CommandError:
-    # supervisord's fault repeats the name as the caller wrote it; only these say more.
-    _, _, detail = result.description.partition(": ")
+    # supervisord's fault repeats the name as the caller wrote it; only these say something else.
+    _, colon, detail = result.description.partition(": ")
     telling = result.status in (Fault.NO_FILE, Fault.NOT_EXECUTABLE, Fault.FAILED, Fault.BAD_SIGNAL)
-    return CommandError(result.status, detail if telling and detail else name)
+    return _fault(result.status, detail if telling and (colon or not name) else name)
 
 
 def _array(
@@ -230,5 +266,5 @@ def _array(
     """The status structs. `name` is a `group:*` that may be unknown: then it is a fault of the whole call."""
     shown = [result for result in results if result.status is not passed_over]
     if name is not None and any(result.status is Fault.BAD_NAME for result in shown):
-        raise CommandError(Fault.BAD_NAME, name.partition(":")[0])
+        raise _fault(Fault.BAD_NAME, name)
     return [structs.status(result) for result in shown]

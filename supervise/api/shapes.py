@@ -1,13 +1,11 @@
 """The shapes of JSON objects: schemas for the document, and values from the daemon's plain dataclasses."""
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from operator import attrgetter
+from collections.abc import Mapping
 from typing import Any
 
 from supervise.api.schema import ANY, BOOLEAN, INTEGER, NUMBER, STRING, Schema, array, nullable, record
-from supervise.daemon.info import DaemonInfo, LastExit, ProcessInfo, Result
+from supervise.daemon.info import DaemonInfo, ProcessInfo, Result
 from supervise.errors import Fault
 
 _FREE: Schema = {"type": "object"}
@@ -120,16 +118,17 @@ STDIN = record({"data": STRING})
 ANYTHING: Schema = ANY
 
 
-def _shaper(kind: type) -> Callable[[Any], dict[str, Any]]:
-    """A function from a dataclass's instances to dicts; `dataclasses.asdict` is ten times as slow."""
-    names = tuple(field.name for field in dataclasses.fields(kind))
-    get = attrgetter(*names)
-    return lambda item: dict(zip(names, get(item), strict=True))
+def process(info: ProcessInfo) -> dict[str, Any]:
+    """All about a process. (`dataclasses.asdict` and the like would be ten times as slow.)"""
+    found: dict[str, Any] = dict(zip(ProcessInfo._fields, info, strict=True))
+    if info.last_exit is not None:
+        found["last_exit"] = info.last_exit._asdict()
+    return found
 
 
-process: Callable[[ProcessInfo], dict[str, Any]] = _shaper(ProcessInfo)
-daemon: Callable[[DaemonInfo], dict[str, Any]] = _shaper(DaemonInfo)
-_last_exit: Callable[[LastExit], dict[str, Any]] = _shaper(LastExit)
+def daemon(info: DaemonInfo) -> dict[str, Any]:
+    """All about the daemon."""
+    return {name: getattr(info, name) for name in DAEMON["properties"]}
 
 
 def result(item: Result) -> dict[str, Any]:
@@ -150,14 +149,4 @@ def dumps(value: Any) -> bytes:
     return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
-def _rest(item: Any) -> Any:
-    if isinstance(item, LastExit):
-        return _last_exit(item)
-    if isinstance(item, Mapping):
-        return dict(item)
-    if isinstance(item, (set, frozenset)):
-        return sorted(item)
-    return str(item)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_rest)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -73,8 +73,11 @@ def process(info: ProcessInfo) -> Rendered:
     )
 
 
-def config(info: ConfigInfo) -> Mapping[str, Any]:
-    """The config struct: supervisord 4.3.0's members, and 4.4's `autorestart`."""
+def config(info: ConfigInfo, active: ProcessInfo | None) -> Mapping[str, Any]:
+    """The config struct: supervisord 4.3.0's members, and 4.4's `autorestart`.
+
+    A log file chosen by us (AUTO) is shown by its name once the process is `active`, before that as "auto".
+    """
     program = info.config
     found: dict[str, Any] = {option: getattr(program, option) for option in _CONFIG_OPTIONS}
     found |= {
@@ -86,7 +89,11 @@ def config(info: ConfigInfo) -> Mapping[str, Any]:
         "process_prio": program.priority,
         "stopsignal": int(program.stopsignal),
     }
-    return {name: _plain(name, value) for name, value in found.items()}
+    for option in ("stdout_logfile", "stderr_logfile"):
+        if found[option] == AUTO:
+            found[option] = (active and getattr(active, option)) or "auto"
+    # XML-RPC has no null; supervisord says "none".
+    return {name: "none" if value is None else value for name, value in found.items()}
 
 
 def status(result: Result) -> Mapping[str, Any]:
@@ -99,16 +106,8 @@ def status(result: Result) -> Mapping[str, Any]:
     }
 
 
-_AUTOMATIC = ("stdout_logfile", "stderr_logfile", "serverurl")
 _AUTORESTART: Mapping[AutoRestart, bool | str] = {
     AutoRestart.NEVER: False,
     AutoRestart.ALWAYS: True,
     AutoRestart.UNEXPECTED: "unexpected",
 }
-
-
-def _plain(name: str, value: Any) -> Any:
-    # XML-RPC has no null; supervisord says "none", and "auto" for what it chooses itself.
-    if value is None:
-        return "auto" if name == "serverurl" else "none"
-    return "auto" if value == AUTO and name in _AUTOMATIC else value
