@@ -7,8 +7,8 @@ from typing import Any
 from supervise.config.declare import Names, Option
 from supervise.config.document import Document, Section, map_texts
 from supervise.config.expand import expand
-from supervise.config.machine import Machine, NotHere
-from supervise.config.problems import Problems
+from supervise.config.machine import Machine
+from supervise.config.problems import NotHere, Problems
 from supervise.config.values import ENVIRONMENT
 
 # supervisord 4.3 names these two without their section in its messages

@@ -1,8 +1,7 @@
 """What the files say, merged, before anything is expanded or converted."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervise.config.problems import Place
 
@@ -14,8 +13,7 @@ KINDS = (*SINGLE, *SERVERS, *NAMED)
 ALIASES = {"supervise": "supervisord", "supervisectl": "supervisorctl"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One option as written: text in an INI file, in TOML perhaps a number, a list or a table."""
 
     raw: Any
@@ -23,15 +21,13 @@ class Entry:
     line: int
 
 
-@dataclass
 class Section:
     """A section, from all files that have it. `file` and `line`: where it was first opened."""
 
-    name: str
-    file: str
-    line: int
-    own: dict[str, Entry] = field(default_factory=dict)
-    defaults: Mapping[str, Entry] = field(default_factory=dict)
+    def __init__(self, name: str, file: str, line: int, defaults: Mapping[str, Entry]) -> None:
+        self.name, self.file, self.line = name, file, line
+        self.own: dict[str, Entry] = {}
+        self.defaults = defaults
 
     @property
     def kind(self) -> str:
@@ -60,15 +56,14 @@ class Section:
         return Place(file, line, self.name, option)
 
 
-@dataclass
 class Document:
-    """All sections in the order in which they first appear."""
+    """All sections in the order in which they first appear, and the files that were read."""
 
-    file: str
-    here: str
-    sections: dict[str, Section] = field(default_factory=dict)
-    defaults: dict[str, Entry] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
+    def __init__(self, file: str, here: str) -> None:
+        self.file, self.here = file, here
+        self.sections: dict[str, Section] = {}
+        self.defaults: dict[str, Entry] = {}
+        self.files: list[str] = []
 
     def open(self, name: str, file: str, line: int) -> dict[str, Entry]:
         """The options of a section, to be added to; [DEFAULT] is the one whose options every section has."""
@@ -76,7 +71,7 @@ class Document:
             return self.defaults
         name = ALIASES.get(name, name)
         if name not in self.sections:
-            self.sections[name] = Section(name, file, line, defaults=self.defaults)
+            self.sections[name] = Section(name, file, line, self.defaults)
         return self.sections[name].own
 
     def of_kind(self, kind: str) -> Iterator[Section]:

@@ -7,8 +7,8 @@ from typing import Any
 from supervise.config.convert import Converter
 from supervise.config.declare import Option
 from supervise.config.document import Entry, Section
-from supervise.config.machine import NotHere
 from supervise.config.model import CtlConfig, DaemonConfig, PluginConfig, ServerConfig
+from supervise.config.problems import NotHere
 from supervise.config.sections import options_of
 from supervise.config.values import SCALAR
 
@@ -17,7 +17,8 @@ FACTORY_KEYS = {"rpcinterface": "supervisor.rpcinterface_factory", "ctlplugin": 
 
 def daemon(converter: Converter, section: Section, overrides: Mapping[str, str]) -> tuple[DaemonConfig, dict[str, str]]:
     """[supervisord], and its environment, whose names every later section may use."""
-    section = Section(section.name, section.file, section.line, dict(section.own), section.defaults)
+    plain, section = section, Section(section.name, section.file, section.line, section.defaults)
+    section.own |= plain.own
     for option, text in overrides.items():
         section.own[option] = Entry(text.replace("%", "%%"), "command line", 0)
     values = {key: converter.get(section, option) for key, option in options_of("supervisord").items()}

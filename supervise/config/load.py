@@ -7,9 +7,9 @@ from pathlib import Path
 from supervise.config import endpoints, programs, source
 from supervise.config.convert import Converter
 from supervise.config.document import KINDS, Document, Section
-from supervise.config.machine import Machine, MachineError
+from supervise.config.machine import Machine
 from supervise.config.model import Config, CtlConfig, PluginConfig
-from supervise.config.problems import Place, Problems, did_you_mean
+from supervise.config.problems import MachineError, Place, Problems, did_you_mean
 from supervise.config.sections import options_of
 from supervise.errors import ConfigError, ConfigErrors
 
@@ -76,7 +76,7 @@ def examine(
 
 def _read(path: str, machine: Machine, problems: Problems) -> Document:
     try:
-        return source.read(path, machine, problems)
+        return source.read(machine.absolute(path), machine.environ, machine.node, problems, shown=path)
     except source.Unreadable as why:
         raise ConfigErrors([ConfigError(str(why), file=path)]) from None
 
@@ -90,7 +90,7 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
     main = document.sections.get("supervisord")
     if main is None:
         problems.error(Place(document.file), ".ini file does not include supervisord section")
-        main = Section("supervisord", document.file, 0, defaults=document.defaults)
+        main = Section("supervisord", document.file, 0, document.defaults)
     converter = Converter(document, machine, problems, _environ(machine))
     daemon, environment = endpoints.daemon(converter, main, overrides)
     converter.environ |= {f"ENV_{name}": value for name, value in environment.items()}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervise.errors import ConfigError
+from supervise.config.problems import NotHere
 
 STOCK_FACTORIES = frozenset(
     {
@@ -19,20 +19,6 @@ STOCK_FACTORIES = frozenset(
         "supervisor.dispatchers:default_handler",
     }
 )
-
-
-class NotHere(ValueError):
-    """A value that is well formed but that this machine cannot honour; `value` is what it would have been."""
-
-    def __init__(self, message: str, value: object = None) -> None:
-        super().__init__(message)
-        self.value = value
-
-
-class MachineError(ConfigError):
-    """A problem that another machine would not have: no such user here, no such directory here."""
-
-    machine_bound = True
 
 
 def _import(spec: str) -> object:

@@ -1,13 +1,27 @@
-"""Where something stands in a file, and the list of all that is wrong."""
+"""Where something stands in a file, and the list of all that is wrong. Light to import: the client reads files too."""
 
-import difflib
-import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from supervise.config.machine import MachineError, NotHere
 from supervise.errors import ConfigError
+
+INFO, WARNING = 20, 30  # levels of `logging`, which a reader of files has no use for
+
+
+class NotHere(ValueError):
+    """A value that is well formed but that this machine cannot honour; `value` is what it would have been."""
+
+    def __init__(self, message: str, value: object = None) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class MachineError(ConfigError):
+    """A problem that another machine would not have: no such user here, no such directory here."""
+
+
+class StockWarning(ConfigError):
+    """A warning that supervisord has too: logged with its very text, which says where already."""
 
 
 class Place(NamedTuple):
@@ -19,18 +33,17 @@ class Place(NamedTuple):
     option: str = ""
 
 
-class StockWarning(ConfigError):
-    """A warning that supervisord has too: logged with its very text, which says where already."""
-
-
-@dataclass
 class Problems:
-    """Collects, so that all can be shown together. Equal ones (numprocs makes many) are kept once."""
+    """Collects, so that all can be shown together. Equal ones (numprocs makes many) are kept once.
 
-    errors: list[ConfigError] = field(default_factory=list)
-    warnings: list[ConfigError] = field(default_factory=list)
-    messages: list[tuple[int, str]] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
+    `messages` are what the daemon logs when its log is open: (level, text), warnings among them.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+        self.warnings: list[ConfigError] = []
+        self.messages: list[tuple[int, str]] = []
+        self._seen: set[str] = set()
 
     def error(self, place: Place, why: str | Exception) -> None:
         """Something for which the daemon refuses to start; a NotHere is only wrong on this machine."""
@@ -41,16 +54,16 @@ class Problems:
         """Something that works, though probably not as meant."""
         warning = _located(ConfigError, place, message)
         if self._add(self.warnings, warning):
-            self.messages.append((logging.WARNING, str(warning)))
+            self.messages.append((WARNING, str(warning)))
 
     def warn_as_stock(self, place: Place, message: str) -> None:
         """Something that supervisord warns of in these words."""
         if self._add(self.warnings, _located(StockWarning, place, message)):
-            self.messages.append((logging.WARNING, message))
+            self.messages.append((WARNING, message))
 
     def info(self, message: str) -> None:
         """Something that supervisord logs in these words."""
-        self.messages.append((logging.INFO, message))
+        self.messages.append((INFO, message))
 
     def _add(self, to: list[ConfigError], problem: ConfigError) -> bool:
         new = str(problem) not in self._seen
@@ -66,5 +79,7 @@ def _located(kind: type[ConfigError], place: Place, message: str) -> ConfigError
 
 def did_you_mean(word: str, known: Iterable[str], shown: str = "{}") -> str:
     """`; did you mean …?` for the closest of `known`, or nothing."""
+    import difflib  # noqa: PLC0415  # only a mistake needs it
+
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {shown.format(close[0])}?" if close else ""

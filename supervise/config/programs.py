@@ -8,9 +8,8 @@ from typing import Any, Literal
 from supervise.config.convert import Converter
 from supervise.config.declare import Names, Option, declared
 from supervise.config.document import Section
-from supervise.config.machine import NotHere
 from supervise.config.model import GroupConfig, ProgramConfig, SocketConfig
-from supervise.config.problems import Place, did_you_mean
+from supervise.config.problems import NotHere, Place, did_you_mean
 from supervise.config.sections import options_of
 from supervise.config.values import AUTO, EVENT_TYPES, SYSLOG, StopScope, port_number
 

@@ -2,15 +2,13 @@
 
 import glob
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 
-from supervise.config import ini, toml
+from supervise.config import ini
+from supervise.config.discover import in_directory
 from supervise.config.document import Document, map_texts
 from supervise.config.expand import expand
-from supervise.config.machine import Machine
 from supervise.config.problems import Place, Problems
-from supervise.config.values import GLOBS
 
 MAX_FILE_BYTES = 16 * 1024**2
 MAX_FILES = 1000
@@ -21,12 +19,13 @@ class Unreadable(Exception):
     """A file cannot be had; `str()` is supervisord's text."""
 
 
-def read(path: str, machine: Machine, problems: Problems) -> Document:
-    """The sections of `path` and of what it includes. A directory is read as if it included PATTERNS.
+def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *, shown: str = "") -> Document:
+    """The sections of `path`, which is absolute, and of what it includes.
 
+    A directory means the main file in it; if it has none, all that match PATTERNS, as if they were included.
     Raises Unreadable if `path` itself cannot be read; what is wrong with the contents goes to `problems`.
     """
-    main = machine.absolute(path)
+    main = in_directory(path)
     if os.path.isdir(main):
         document = Document(main, main)
         document.open("supervisord", main, 0)
@@ -36,10 +35,10 @@ def read(path: str, machine: Machine, problems: Problems) -> Document:
         _include([os.path.join(main, name) for name in found], document, problems)
         return document
     document = Document(main, os.path.dirname(main))
-    _read_into(document, main, path, problems)
+    _read_into(document, main, shown or main, problems)
     if include := document.sections.get("include"):
         document.fix_here(document.here)
-        _include(_matches(document, machine, problems), document, problems)
+        _include(_matches(document, environ, node, problems), document, problems)
         nested = [entry.file for entry in include.own.values() if entry.file != main]
         if nested:
             problems.warn(Place(nested[0], section="include"), "an included file cannot include others: ignored")
@@ -59,19 +58,23 @@ def _include(paths: list[str], document: Document, problems: Problems) -> None:
         document.fix_here(os.path.dirname(os.path.abspath(path)))
 
 
-def _matches(document: Document, machine: Machine, problems: Problems) -> list[str]:
+def _matches(document: Document, environ: Mapping[str, str], node: str, problems: Problems) -> list[str]:
     """The files that [include] files= names: patterns in their order, the matches of each sorted."""
     place = document.sections["include"].place("files")
     entry = document.sections["include"].get("files")
     if entry is None:
         problems.error(place, ".ini file has [include] section, but no files setting")
         return []
-    names: dict[str, object] = {f"ENV_{name}": value for name, value in machine.environ.items()}
-    names |= {"here": document.here, "host_node_name": machine.node}
+    names: dict[str, object] = {f"ENV_{name}": value for name, value in environ.items()}
+    names |= {"here": document.here, "host_node_name": node}
     try:
-        patterns = GLOBS.text_of(map_texts(entry.raw, lambda text: expand(text, names, "include.files"))).split()
+        raw = map_texts(entry.raw, lambda text: expand(text, names, "include.files"))
     except ValueError as why:
         problems.error(place, why)
+        return []
+    patterns = raw.split() if isinstance(raw, str) else raw
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        problems.error(place, f"expected a list of file patterns, not {raw!r}")
         return []
     return [path for pattern in patterns for path in _files(os.path.join(document.here, pattern), place, problems)]
 
@@ -87,14 +90,22 @@ def _read_into(document: Document, path: str, shown: str, problems: Problems) ->
     if not os.path.exists(path):
         raise Unreadable(f"could not find config file {shown}")
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as why:
         raise Unreadable(f"could not read config file {shown}: {why.strerror}") from None
     document.files.append(path)
     text = _decode(data, path, problems)
     if text is not None:
-        (toml if path.endswith(".toml") else ini).read(text, path, document, problems)
+        _reader(path)(text, path, document, problems)
+
+
+def _reader(path: str) -> Callable[[str, str, Document, Problems], None]:
+    if not path.endswith(".toml"):
+        return ini.read
+    from supervise.config import toml  # noqa: PLC0415  # its parser is not light
+
+    return toml.read
 
 
 def _decode(data: bytes, path: str, problems: Problems) -> str | None:

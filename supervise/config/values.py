@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervise.config import environment
-from supervise.config.machine import Machine, NotHere
+from supervise.config.machine import Machine
+from supervise.config.problems import NotHere
 
 AUTO = "AUTO"  # a log file that the daemon names, and deletes at its next start
 SYSLOG = "syslog"
