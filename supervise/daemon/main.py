@@ -28,7 +28,7 @@ from supervise.daemon.servers import Servers
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Updater
 from supervise.errors import CommandError, ConfigErrors
-from supervise.system.daemonize import Starter, daemonize, secure_descriptors
+from supervise.system.daemonize import Starter, close_all, daemonize, secure_descriptors
 from supervise.system.lock import LockedError, PidFile
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
@@ -69,11 +69,11 @@ def run(load: Callable[[], Config]) -> int:
     `load` reads the configuration, now and at every reread. In the background, only the daemon returns from here; the
     process that was started has exited.
     """
-    secure_descriptors()
+    inherited = secure_descriptors()
     main_log = install()
     try:
         config = load()
-        ground = _prepare(config, load, main_log)
+        ground = _prepare(config, load, main_log, inherited)
     except (ConfigErrors, StartError) as error:
         sys.stderr.write(complaint(error))
         return 2
@@ -98,7 +98,7 @@ def complaint(error: Exception) -> str:
     return f"Error: {text}\nFor help, use supervise -h\n"
 
 
-def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog) -> Ground:
+def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog, inherited: frozenset[int]) -> Ground:
     """Everything that may be refused, in an order that leaves nothing behind. Raises StartError."""
     daemon = config.daemon
     for level, text in config.messages:
@@ -124,6 +124,7 @@ def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog) -> G
             servers.abandon()
             pidfile.release()
             raise StartError(f"cannot daemonize: {error}") from None
+        close_all(inherited - _used_as_logs(config))
         log.info("daemonizing the supervisord process")
         if daemon.directory is not None:
             log.info("set current directory: %r", daemon.directory)
@@ -136,6 +137,14 @@ def background(config: Config, environ: Any, pid: int) -> bool:
     NOTIFY_SOCKET is what tells systemd's Type=notify from Type=forking, which wants a daemon that goes away.
     """
     return not config.daemon.nodaemon and not environ.get("NOTIFY_SOCKET") and pid != 1
+
+
+def _used_as_logs(config: Config) -> set[int]:
+    """Descriptors that the configuration names: /dev/fd/5."""
+    programs = [program for group in config.groups for program in group.processes]
+    paths = [path for program in programs for path in (program.stdout_logfile, program.stderr_logfile)]
+    places = [os.path.split(path) for path in (*paths, config.daemon.logfile) if path]
+    return {int(name) for folder, name in places if folder in {"/dev/fd", "/proc/self/fd"} and name.isdecimal()}
 
 
 def _choose_user(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -55,30 +56,45 @@ def daemonize(*, umask: int, directory: str | None) -> Starter:
     os.setsid()
     if os.fork():
         os._exit(0)
+    starter = Starter(daemons)
     if directory is not None:
-        os.chdir(directory)
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            starter.failed(f"Error: can't chdir into {directory!r}: {error.strerror}\n")
+            os._exit(2)
     os.umask(umask)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
     if null > 2:
         os.close(null)
-    return Starter(daemons)
+    return starter
 
 
-def secure_descriptors() -> None:
+def secure_descriptors() -> frozenset[int]:
     """Open /dev/null for whichever of 0, 1, 2 is closed (nothing else may get these numbers), and let no descriptor
-    above them that we inherited pass on to children."""
+    above them that we inherited pass on to children. Returns those. To be called before anything else is opened."""
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number: fd
             os.set_inheritable(fd, True)
+    inherited = []
     for name in os.listdir("/proc/self/fd"):
         if (fd := int(name)) > 2:
             with suppress(OSError):  # the directory's own
                 os.set_inheritable(fd, False)
+                inherited.append(fd)
+    return frozenset(inherited)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    """Close them, open or not: a daemon must not keep its starter's pipes open (daemon(7))."""
+    for fd in descriptors:
+        with suppress(OSError):
+            os.close(fd)
 
 
 def _wait(fd: int) -> NoReturn:

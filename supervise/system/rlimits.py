@@ -29,7 +29,7 @@ def raise_to(limit: Limit, wanted: int) -> tuple[int, str] | None:
     enough = hard == resource.RLIM_INFINITY or hard >= wanted
     try:
         resource.setrlimit(limit.number, (wanted, hard if enough else wanted))
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         try:
             resource.setrlimit(limit.number, (hard, hard))
         except (OSError, ValueError):

@@ -74,10 +74,10 @@ class Stdin:
 
 def reopenable(uid: int | None) -> bool:
     """Whether /proc/PID/fd of a process that runs as `uid` may be opened by us."""
-    return uid is None or uid == os.geteuid() or _capable(CAP_SYS_PTRACE)
+    return uid is None or uid == os.geteuid() or capable(CAP_SYS_PTRACE)
 
 
-def _capable(capability: int) -> bool:
+def capable(capability: int) -> bool:
     """Whether this thread's effective set has the capability (capget(2), version 3)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     sets = (ctypes.c_uint32 * 6)()
