@@ -16,6 +16,7 @@ from supervise.daemon.commands import API_VERSION, SUPERVISOR_VERSION, Commands
 from supervise.daemon.info import Result
 from supervise.errors import CommandError, Fault
 
+_FARTHEST = 2**53  # what every client and every file can count to
 _SIGNALLABLE = (State.STARTING, State.RUNNING, State.STOPPING)
 
 
@@ -210,9 +211,12 @@ def _bytes(value: Any) -> bytes:
 def _integer(value: Any) -> int:
     # supervisord applies int() to whatever comes, and answers HTTP 500 where that fails.
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise CommandError(Fault.INCORRECT_PARAMETERS, "offset and length must be integers") from None
+        number = _FARTHEST + 1
+    if abs(number) > _FARTHEST:
+        raise CommandError(Fault.INCORRECT_PARAMETERS, "offset and length must be integers, of 53 bits at most")
+    return number
 
 
 def _signal(value: Any) -> str | int:

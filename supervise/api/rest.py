@@ -9,7 +9,7 @@ from supervise.api import logtail, shapes, sse
 from supervise.api.auth import Role
 from supervise.api.problem import Problem
 from supervise.api.routes import Call, Query, Route
-from supervise.api.schema import BOOLEAN, INTEGER, STRING
+from supervise.api.schema import BOOLEAN, STRING
 from supervise.api.text import skip_partial
 from supervise.errors import Fault
 
@@ -185,7 +185,17 @@ async def _remove_group(call: Call) -> Any:
 
 
 async def _config(call: Call) -> Any:
-    return call.commands.effective_config()
+    return _without_secrets(call.commands.effective_config())
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """The configuration with the values of environment variables hidden: that is where programs get passwords from."""
+    if isinstance(value, dict):
+        return {key: _HIDDEN if name == "environment" else _without_secrets(one, key) for key, one in value.items()}
+    return [_without_secrets(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+_HIDDEN = "********"
 
 
 async def _reread(call: Call) -> Any:
@@ -207,11 +217,13 @@ async def _events(call: Call) -> StreamResponse:
 
 # The table
 
-_BYTES = {"type": "integer", "minimum": 0}
-_OFFSET = Query("offset", INTEGER, "Where to begin; negative, with length 0: so many bytes before the end.")
+_FARTHEST = 2**53
+_BYTES = {"type": "integer", "minimum": 0, "maximum": _FARTHEST}
+_POSITION = {"type": "integer", "minimum": -_FARTHEST, "maximum": _FARTHEST}
+_OFFSET = Query("offset", _POSITION, "Where to begin; negative, with length 0: so many bytes before the end.")
 _LOG_QUERY = (
     _OFFSET,
-    Query("length", INTEGER, "How many bytes; 0: to the end."),
+    Query("length", _POSITION, "How many bytes; 0: to the end."),
     Query("bytes", _BYTES, "The last so many bytes."),
     Query("lines", _BYTES, "The last so many lines."),
     Query("follow", BOOLEAN, "An endless stream of what is written from now on."),
