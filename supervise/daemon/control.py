@@ -74,7 +74,7 @@ class Control:
             return machine.state is not State.STOPPING
 
         await self._supervisor.until(process, settled)
-        if machine.state in (State.STARTING, State.RUNNING):
+        if machine.state in (State.STARTING, State.RUNNING, State.EXITED):  # EXITED: it was RUNNING, and has ended
             return result("start", process)
         return result("start", process, Fault.SPAWN_ERROR if machine.reason else Fault.ABNORMAL_TERMINATION)
 

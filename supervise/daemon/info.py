@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from supervise.config.model import ProgramConfig
 from supervise.core.events import State
+from supervise.core.process import ProcessMachine
 from supervise.core.story import signal_name
 from supervise.daemon.supervisor import Exit, Process
 from supervise.errors import CommandError, Fault
@@ -36,9 +37,9 @@ class Result:
         return self.status is Fault.SUCCESS
 
 
-def result(action: str, process: Process, fault: Fault = Fault.SUCCESS, detail: str = "") -> Result:
+def result(action: str, process: Process, fault: Fault = Fault.SUCCESS, detail: str | None = None) -> Result:
     """The Result for one process; the detail defaults to its namespec, as in supervisord's faults."""
-    text = "OK" if fault is Fault.SUCCESS else str(CommandError(fault, detail or process.namespec))
+    text = "OK" if fault is Fault.SUCCESS else str(CommandError(fault, process.namespec if detail is None else detail))
     return Result(action, process.group, process.name, fault, text)
 
 
@@ -133,7 +134,7 @@ def process_info(process: Process, group_priority: int, monotonic: float) -> Pro
         pid=machine.pid or 0,
         description=describe(process, now, monotonic),
         spawnerr=machine.reason,
-        exitstatus=exit_status(machine.status),
+        exitstatus=exit_status(machine),
         start=cap(process.started),
         stop=cap(process.stopped),
         now=cap(now),
@@ -173,9 +174,10 @@ def describe(process: Process, now: float, monotonic: float) -> str:
             return ""
 
 
-def exit_status(status: int | None) -> int:
-    """supervisord's `exitstatus`: 0 when there is none, -1 for a death by signal."""
-    return 0 if status is None else max(status, -1)
+def exit_status(machine: ProcessMachine) -> int:
+    """supervisord's `exitstatus`: 0 when there is none, and after failed starts; -1 for a death by signal."""
+    failed = machine.state in (State.BACKOFF, State.FATAL)
+    return 0 if failed or machine.status is None else max(machine.status, -1)
 
 
 def last_exit(last: Exit) -> LastExit:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from supervise.config.model import Config
 from supervise.core.events import DaemonState, State, Stop, Timeout
+from supervise.daemon import namespec
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.supervisor import Process, Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
@@ -95,31 +96,27 @@ class Lifecycle:
     async def _stop_everything(self) -> None:
         """Level after level, the highest priority first, listeners last; within a level all at once (B2, B3)."""
         supervisor, timeout = self._supervisor, self.config.daemon.shutdown_timeout if self.config else None
-        everything = sorted(supervisor.processes(), key=self._level)
+        everything = namespec.in_starting_order(supervisor.groups, supervisor.processes())
+        notices = self._loop.create_task(self._watch_them_die(everything))
         try:
             async with asyncio.timeout(timeout):
-                for _, level in groupby(everything, key=self._level):
-                    await self._die(list(level))
+                for _, level in groupby(sorted(everything, key=self._level), key=self._level):
+                    await supervisor.stop(level)
         except TimeoutError:
             log.warning("shutdown_timeout is over after %g seconds, killing what is left", timeout)
             for process in everything:
                 supervisor.tell(process, Stop())
                 if process.state is State.STOPPING and process.machine.kills == 0:
                     supervisor.tell(process, Timeout())
-            await self._die(everything)
+            await supervisor.stop(everything)
+        finally:
+            notices.cancel()
 
     def _level(self, process: Process) -> tuple[bool, int]:
         return process.config.kind == "eventlistener", -self._supervisor.groups[process.group].config.priority
 
-    async def _die(self, level: Iterable[Process]) -> None:
-        supervisor = self._supervisor
-        alive = sorted(level, key=lambda process: -process.config.priority)
-        for process in alive:
-            supervisor.tell(process, Stop())
-        while alive := [process for process in alive if not process.at_rest]:
-            try:
-                async with asyncio.timeout(DIE_NOTICE):
-                    for process in alive:
-                        await supervisor.until(process, lambda p=process: p.at_rest)  # type: ignore[misc]
-            except TimeoutError:
-                log.info("waiting for %s to die", ", ".join(p.name for p in alive if not p.at_rest))
+    async def _watch_them_die(self, everything: Iterable[Process]) -> None:
+        """Say what is still there, at once and every DIE_NOTICE seconds, in supervisord's words and order."""
+        while names := [process.name for process in everything if not process.at_rest]:
+            log.info("waiting for %s to die", ", ".join(names))
+            await asyncio.sleep(DIE_NOTICE)
