@@ -1,0 +1,182 @@
+"""What must outlive the daemon: small records in memory that belongs to the kernel, not to us.
+
+The file lies on a memory file system (`place`): its content is true only until the next boot, must survive our death
+by SIGKILL, which mapped pages do, and must never wait for a disk. A record is written by copying it into the mapping.
+
+Layout: slots of SLOT bytes, two halves each, written in turn; a half holds `crc32 generation json newline`. Of the
+halves that are whole the younger one counts, so a write that was cut off leaves the record before it. Slot 0 is the
+header. All of it belongs to us alone, since whoever could write it could have us signal any process.
+"""
+
+import json
+import mmap
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+SLOT = 4096
+HALF = SLOT // 2
+GROWTH = 64  # slots that the file grows by
+MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
+SCHEMA = 1
+
+Record: TypeAlias = Mapping[str, Any]
+
+
+class JournalError(Exception):
+    """There is a journal that must not be used, or none can be made. `str()` says why and what to do."""
+
+
+class Journal:
+    """Numbered records. One thread; the caller holds the daemon's lock, so nobody else writes.
+
+    `records` are those found when it was opened; `header` is None for a new file.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open or create the file. Raises JournalError: not ours, not a file, or no room."""
+        self.path = path
+        self._fd = _open(path)
+        try:
+            self._map = self._fit(max(os.fstat(self._fd).st_size // SLOT, GROWTH))
+        except OSError as exc:
+            os.close(self._fd)
+            raise JournalError(f"{path}: {exc.strerror}") from None
+        self._generations: dict[int, int] = {}
+        found = dict(self._read())
+        self.header: Record | None = found.pop(0, None)
+        self.records: dict[int, Record] = found
+        self._free = [slot for slot in range(self._slots - 1, 0, -1) if slot not in found]
+
+    def begin(self, header: Record) -> None:
+        """Write the header of a journal of ours: schema, and what the caller adds."""
+        self._write(0, {"schema": SCHEMA} | dict(header))
+
+    def allocate(self) -> int:
+        """A free slot. Raises JournalError when the memory for more is not to be had."""
+        if not self._free:
+            slots = self._slots + GROWTH
+            try:
+                if slots > MOST:
+                    raise OSError(28, f"more than {MOST} records")
+                os.posix_fallocate(self._fd, 0, slots * SLOT)  # so that touching a page never is a SIGBUS
+                self._map.resize(slots * SLOT)
+            except OSError as exc:
+                raise JournalError(f"{self.path}: {exc.strerror}") from None
+            self._free = list(range(slots - 1, slots - GROWTH - 1, -1))
+        return self._free.pop()
+
+    def write(self, slot: int, record: Record) -> None:
+        """Replace a record. It costs no system call. Raises ValueError for one that does not fit."""
+        self._write(slot, record)
+
+    def free(self, slot: int) -> None:
+        """Forget a record."""
+        self._map[slot * SLOT : (slot + 1) * SLOT] = bytes(SLOT)
+        self._generations.pop(slot, None)
+        self._free.append(slot)
+
+    def close(self, *, remove: bool) -> None:
+        """Close the file, and `remove` it if there is nothing to remember."""
+        self._map.close()
+        os.close(self._fd)
+        if remove:
+            Path(self.path).unlink(missing_ok=True)
+
+    @property
+    def _slots(self) -> int:
+        return len(self._map) // SLOT
+
+    def _fit(self, slots: int) -> mmap.mmap:
+        os.posix_fallocate(self._fd, 0, slots * SLOT)
+        return mmap.mmap(self._fd, slots * SLOT)
+
+    def _write(self, slot: int, record: Record) -> None:
+        generation = self._generations.get(slot, 0) + 1
+        body = b"%d %s" % (generation, json.dumps(record, separators=(",", ":")).encode())
+        line = b"%08x %s\n" % (zlib.crc32(body), body)
+        if len(line) > HALF:
+            raise ValueError(f"a record of {len(line)} bytes does not fit into {HALF}")
+        start = slot * SLOT + generation % 2 * HALF
+        self._map[start : start + len(line)] = line
+        self._generations[slot] = generation
+
+    def _read(self) -> Iterator[tuple[int, Record]]:
+        for slot in range(self._slots):
+            halves = [parse(self._map[start : start + HALF]) for start in (slot * SLOT, slot * SLOT + HALF)]
+            whole = [half for half in halves if half is not None]
+            if whole:
+                generation, record = max(whole, key=lambda half: half[0])
+                self._generations[slot] = generation
+                yield slot, record
+
+
+def parse(half: bytes) -> tuple[int, Record] | None:
+    """The generation and the record of one half; None if it is empty, torn or foreign."""
+    line, newline, _ = half.partition(b"\n")
+    checksum, _, body = line.partition(b" ")
+    try:
+        if not newline or int(checksum, 16) != zlib.crc32(body):
+            return None
+        generation, _, text = body.partition(b" ")
+        record = json.loads(text)
+        return (int(generation), record) if isinstance(record, dict) else None
+    except ValueError:
+        return None
+
+
+def _open(path: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK, 0o600)
+    except OSError as exc:
+        raise JournalError(f"{path}: {exc.strerror}") from None
+    facts = os.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+        os.close(fd)
+        raise JournalError(f"{path}: it must be a file of user {os.geteuid()} that nobody else can open; remove it")
+    return fd
+
+
+def place(name: str) -> str:
+    """A directory of our own on a memory file system, made if need be: below /run for root, else XDG_RUNTIME_DIR,
+    else /dev/shm. Raises JournalError when none will do."""
+    euid, problems = os.geteuid(), []
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    bases = ["/run/supervise"] if euid == 0 else [f"{runtime}/supervise"] if runtime else []
+    for base in (*bases, f"/dev/shm/supervise-{euid}"):
+        try:
+            return own_directory(f"{own_directory(base)}/{name}")
+        except OSError as exc:
+            problems.append(f"{exc.filename or base}: {exc.strerror}")
+    raise JournalError("; ".join(problems))
+
+
+def own_directory(path: str) -> str:
+    """Make a directory that only we can enter, or check that it is one. Raises OSError."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        facts = os.lstat(path)
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+            raise PermissionError(1, "it is not a directory that only we can write to", path) from None
+    return path
+
+
+def boot_id() -> str:
+    """The identity of this boot (random(4)); pids mean nothing beyond it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22); None if there is none.
+
+    A zombie counts: it keeps its pid. With the pid and the boot this names a process for ever.
+    """
+    try:
+        stat_line = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat_line.rpartition(b")")[2].split()[19])
