@@ -19,8 +19,9 @@ from supervise.daemon.control import Control
 from supervise.daemon.explain import explain
 from supervise.daemon.info import ConfigInfo, DaemonInfo, ProcessInfo, Result, process_info, result
 from supervise.daemon.lifecycle import Lifecycle
+from supervise.daemon.process import Process
 from supervise.daemon.reading import Log, LogItem
-from supervise.daemon.supervisor import Process, Supervisor
+from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
 from supervise.errors import CommandError, Fault
 

@@ -10,7 +10,8 @@ from supervise.core.events import RUNNING_STATES, Start, State, Stop
 from supervise.core.story import signal_name
 from supervise.daemon import namespec
 from supervise.daemon.info import Result, result
-from supervise.daemon.supervisor import Process, Supervisor
+from supervise.daemon.process import Process
+from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, Fault
 from supervise.system.spawn import SpawnError, lookup
 

@@ -4,7 +4,7 @@ import time
 
 from supervise.core.events import State
 from supervise.daemon.info import ProcessInfo, last_exit
-from supervise.daemon.supervisor import Process
+from supervise.daemon.process import Process
 
 
 def explain(process: Process, info: ProcessInfo) -> dict[str, object]:

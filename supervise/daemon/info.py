@@ -12,7 +12,7 @@ from supervise.config.model import ProgramConfig
 from supervise.core.events import State
 from supervise.core.process import ProcessMachine
 from supervise.core.story import signal_name
-from supervise.daemon.supervisor import Exit, Process
+from supervise.daemon.process import Exit, Process
 from supervise.errors import CommandError, Fault
 
 INT_MAX = 2**31 - 1  # XML-RPC integers are 32 bits wide; supervisord caps its times

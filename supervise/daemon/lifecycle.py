@@ -10,7 +10,8 @@ from supervise.config.model import Config
 from supervise.core.events import DaemonState, State, Stop, Timeout
 from supervise.daemon import namespec
 from supervise.daemon.mainlog import MainLog
-from supervise.daemon.supervisor import Process, Supervisor
+from supervise.daemon.process import Process
+from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
 
 log = logging.getLogger("supervise")

@@ -11,7 +11,7 @@ import fnmatch
 import glob
 from collections.abc import Iterable, Mapping
 
-from supervise.daemon.supervisor import Group, Process
+from supervise.daemon.process import Group, Process
 from supervise.errors import CommandError, Fault
 
 ALL = "all"

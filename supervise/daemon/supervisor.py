@@ -6,11 +6,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import (
-    AT_REST,
     Changed,
     DaemonChanged,
     DaemonState,
@@ -35,80 +33,16 @@ from supervise.core.events import (
 from supervise.core.process import ProcessMachine
 from supervise.core.story import describe_exit, story
 from supervise.daemon.bus import Bus
-from supervise.daemon.logs import Logs, ProcessLogs
+from supervise.daemon.logs import Logs
+from supervise.daemon.process import Exit, Group, Process
 from supervise.system.environment import environment
 from supervise.system.reap import Reaper
-from supervise.system.spawn import Child, SpawnError, lookup, spawn
+from supervise.system.spawn import SpawnError, lookup, spawn
 from supervise.system.tree import Sweeper
 
 log = logging.getLogger("supervise")
 
-EXITS_KEPT = 5  # of each process, for `explain`
 SPAWN_SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """One end of a process, as `explain` tells it."""
-
-    at: float  # wall-clock seconds
-    status: int | None
-    text: str
-    expected: bool
-    uptime: float
-    last_lines: tuple[str, ...]
-
-
-@dataclass(slots=True, eq=False)
-class Process:
-    """One supervised process: its machine, and the facts about it that are only shown."""
-
-    machine: ProcessMachine
-    logs: ProcessLogs
-    group: str
-    child: Child | None = None
-    started: float = 0.0  # wall-clock seconds of the last spawn and the last end; 0: never
-    stopped: float = 0.0
-    restarts: int = 0  # automatic ones, since the process was added
-    exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=EXITS_KEPT))
-    leftovers: tuple[int, ...] = ()
-    timer: asyncio.TimerHandle | None = None
-    sweeper: Sweeper | None = None
-    waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
-
-    @property
-    def config(self) -> ProgramConfig:
-        return self.machine.config
-
-    @property
-    def name(self) -> str:
-        return self.machine.config.name
-
-    @property
-    def namespec(self) -> str:
-        return self.name if self.name == self.group else f"{self.group}:{self.name}"
-
-    @property
-    def state(self) -> State:
-        return self.machine.state
-
-    @property
-    def at_rest(self) -> bool:
-        """Nothing runs, nothing is about to, or nothing more can be done about it (UNKNOWN)."""
-        machine = self.machine
-        return machine.state is State.UNKNOWN or (machine.state in AT_REST and machine.deadline is None)
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """A group as it is active; `config` is what it was last built or updated from."""
-
-    config: GroupConfig
-    processes: dict[str, Process]
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
 
 class Supervisor:

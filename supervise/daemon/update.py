@@ -9,7 +9,8 @@ from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, Start
-from supervise.daemon.supervisor import Group, Process, Supervisor
+from supervise.daemon.process import Group, Process
+from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
 
 log = logging.getLogger("supervise")

@@ -10,7 +10,8 @@ from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import DaemonState, State, StateChanged
 from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
-from supervise.daemon.supervisor import Process, Supervisor
+from supervise.daemon.process import Process
+from supervise.daemon.supervisor import Supervisor
 from supervise.system.reap import Reaper, become_subreaper
 
 PATIENCE = 30.0  # seconds before a condition that does not come true fails the test

@@ -1,0 +1,79 @@
+"""What is known of one supervised process, and of a group of them: their machines, and the facts that are only shown."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from supervise.config.model import GroupConfig, ProgramConfig
+from supervise.core.events import AT_REST, State
+from supervise.core.process import ProcessMachine
+from supervise.daemon.logs import ProcessLogs
+from supervise.system.spawn import Child
+from supervise.system.tree import Sweeper
+
+EXITS_KEPT = 5  # of each process, for `explain`
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """One end of a process, as `explain` tells it."""
+
+    at: float  # wall-clock seconds
+    status: int | None
+    text: str
+    expected: bool
+    uptime: float
+    last_lines: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One supervised process: its machine, and the facts about it that are only shown."""
+
+    machine: ProcessMachine
+    logs: ProcessLogs
+    group: str
+    child: Child | None = None
+    started: float = 0.0  # wall-clock seconds of the last spawn and the last end; 0: never
+    stopped: float = 0.0
+    restarts: int = 0  # automatic ones, since the process was added
+    exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=EXITS_KEPT))
+    leftovers: tuple[int, ...] = ()
+    timer: asyncio.TimerHandle | None = None
+    sweeper: Sweeper | None = None
+    waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
+
+    @property
+    def config(self) -> ProgramConfig:
+        return self.machine.config
+
+    @property
+    def name(self) -> str:
+        return self.machine.config.name
+
+    @property
+    def namespec(self) -> str:
+        return self.name if self.name == self.group else f"{self.group}:{self.name}"
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing runs, nothing is about to, or nothing more can be done about it (UNKNOWN)."""
+        machine = self.machine
+        return machine.state is State.UNKNOWN or (machine.state in AT_REST and machine.deadline is None)
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """A group as it is active; `config` is what it was last built or updated from."""
+
+    config: GroupConfig
+    processes: dict[str, Process]
+
+    @property
+    def name(self) -> str:
+        return self.config.name
