@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Set
 from pathlib import Path
 
 
@@ -18,14 +19,14 @@ def is_auto_log(path: str, identifier: str) -> bool:
     return re.fullmatch(rf".+?---{re.escape(identifier)}-\w+\.log(\.\d{{1,4}})?", Path(path).name) is not None
 
 
-def retire_auto_logs(directory: str, identifier: str) -> None:
+def retire_auto_logs(directory: str, identifier: str, in_use: Set[str] = frozenset()) -> None:
     """Keep the AUTO logs of the last run as NAME.last, and delete those that were kept so before.
 
     supervisord deletes the last run's, and with them the traces of a crash (B39); `nocleanup` keeps all. Errors are
-    passed over: the directory may be /tmp, and the files another user's.
+    passed over: the directory may be /tmp, and the files another user's. Those in use, and their backups, stay.
     """
     try:
-        names = sorted(os.listdir(directory))
+        names = [name for name in sorted(os.listdir(directory)) if not _is_of(str(Path(directory, name)), in_use)]
     except OSError:
         return
     for name in names:
@@ -36,3 +37,8 @@ def retire_auto_logs(directory: str, identifier: str) -> None:
         if is_auto_log(name, identifier):
             with contextlib.suppress(OSError):
                 os.replace(Path(directory, name), Path(directory, name + ".last"))
+
+
+def _is_of(path: str, logs: Set[str]) -> bool:
+    """Whether the file is one of these logs or a backup of one."""
+    return path in logs or re.sub(r"\.\d{1,4}$", "", path) in logs

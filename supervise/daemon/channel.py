@@ -143,10 +143,11 @@ class Channel:
 class ChildPipe:
     """Our end of one pipe of one run. It is read for as long as anybody has the other end (B6)."""
 
-    __slots__ = ("_large", "busy", "channel", "fd", "pid", "pump")
+    __slots__ = ("_large", "busy", "channel", "fd", "inode", "pid", "pump")
 
     def __init__(self, pump: Pump, channel: Channel, fd: int) -> None:
         self.pump, self.channel, self.fd = pump, channel, fd
+        self.inode = os.fstat(fd).st_ino  # how the next daemon knows it again
         self.pid = 0
         self.busy = False  # something was read that is not written yet
         self._large = False

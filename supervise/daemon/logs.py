@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -35,19 +35,24 @@ class Logs:
     ) -> None:
         self.loop = loop
         self.childlogdir, self.identifier, self.strip_ansi = childlogdir, identifier, strip_ansi
+        self.in_use: frozenset[str] = frozenset()  # AUTO logs of processes that outlived the daemon before us
         self.on_output: OutputHook | None = None  # (namespec, channel, pid, data); log thread; events_enabled only
         self.pump = Pump(self._busy)
         self.sinks = Sinks(self.pump)
         self._timer: asyncio.TimerHandle | None = None
         self._clean = not nocleanup
 
-    def open(self, config: ProgramConfig) -> "ProcessLogs":
-        """Return the logs of a process. Never raises for a bad file: that is tried again, and told."""
+    def open(self, config: ProgramConfig, auto: Mapping[str, str] | None = None) -> "ProcessLogs":
+        """Return the logs of a process. Never raises for a bad file: that is tried again, and told.
+
+        `auto`: by channel, the names of the AUTO logs that a daemon before us has begun.
+        """
         if self._clean:
             self._clean = False
             directory, identifier = self.childlogdir, self.identifier
-            self.pump.call(lambda _: retire_auto_logs(directory, identifier))
-        return ProcessLogs(self, config)
+            in_use = self.in_use
+            self.pump.call(lambda _: retire_auto_logs(directory, identifier, in_use))
+        return ProcessLogs(self, config, auto or {})
 
     def reopen(self, some: Iterable[Sink] | None = None) -> asyncio.Future[None]:
         """Close and open every file, or some (USR2). The future never fails: trouble is the file's `problem`."""
@@ -145,8 +150,9 @@ class Ends:
 class ProcessLogs:
     """stdout and stderr of one process. Loop thread only."""
 
-    def __init__(self, logs: Logs, config: ProgramConfig) -> None:
+    def __init__(self, logs: Logs, config: ProgramConfig, auto: Mapping[str, str]) -> None:
         self._logs = logs
+        self._auto = auto
         self._pump = logs.pump
         self._config = config
         self._current: tuple[ChildPipe, ...] = ()
@@ -170,9 +176,8 @@ class ProcessLogs:
         channel.hook = self._logs.on_output if getattr(config, f"{name}_events_enabled") else None
         if wanted == AUTO:
             auto = channel.path is not None and is_auto_log(channel.path, self._logs.identifier)
-            wanted = (
-                channel.path if auto else auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
-            )
+            fresh = auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
+            wanted = channel.path if auto else self._auto.get(name, fresh)
         if wanted == "syslog":
             log.warning("%s: %s_logfile=syslog is not supported yet; the output is not kept", config.namespec, name)
             wanted = None
@@ -212,6 +217,35 @@ class ProcessLogs:
             if channel.sink is not None and not channel.sink.touched:
                 self._pump.call(channel.sink.touch)
         return Ends(ends[0], ends[-1])
+
+    def inodes(self) -> dict[str, list[int]]:
+        """By channel, the pipes that somebody may write to: first the present run's, then those of earlier ones."""
+        return {
+            channel.name: [
+                pipe.inode
+                for pipe in (*(pipe for pipe in self._current if pipe.channel is channel), *reversed(channel.old))
+                if pipe.fd >= 0
+            ]
+            for channel in self.channels
+        }
+
+    def auto_paths(self) -> dict[str, str]:
+        """The names of the AUTO logs in use, by channel."""
+        auto = {channel.name: channel.path for channel in self.channels if channel.path}
+        return {name: path for name, path in auto.items() if getattr(self._config, f"{name}_logfile") == AUTO}
+
+    def resume(self, inodes: Mapping[str, Sequence[int]], find: Callable[[int], int | None]) -> None:
+        """Read on from the pipes of a daemon before us, as `inodes` told them; `find` opens one, or has None."""
+        current = []
+        for channel in self.channels:
+            for number, inode in enumerate(inodes.get(channel.name, ())):
+                if (fd := find(inode)) is not None:
+                    pipe = ChildPipe(self._pump, channel, fd)
+                    if number == 0:
+                        current.append(pipe)
+                    else:
+                        channel.old = (pipe, *channel.old)
+        self._current = tuple(current)
 
     def _retire(self, pipe: ChildPipe) -> None:
         channel = pipe.channel

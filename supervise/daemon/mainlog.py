@@ -30,6 +30,8 @@ def install() -> "MainLog":
     logger = logging.getLogger("supervise")
     main_log = MainLog(logger)
     logger.addHandler(main_log)
+    if not any(isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+        logger.addHandler(logging.NullHandler())  # so that nothing goes to stderr after `close`
     logger.propagate = False
     logger.setLevel(logging.INFO)
     return main_log

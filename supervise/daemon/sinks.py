@@ -1,6 +1,6 @@
 """Where log bytes end: a file or a stream that may fail, hang and recover, shared by all who name the same path."""
 
-import contextlib
+import errno
 import logging
 import os
 import time
@@ -14,7 +14,7 @@ from supervise.system.stream import StreamWriter, inherited, open_stream, resolv
 log = logging.getLogger("supervise")
 
 CHECK = 1.0  # seconds between looks whether a file in use still has its name
-RETRIES = (0.1, 10.0)  # seconds before a failed file is tried again, at the first failure and at most
+RETRIES = (0.05, 2.0)  # seconds before a failed file is tried again, at the first failure and at most
 REPEAT = 60.0  # seconds before the same trouble with a file is told again
 DEFERRED = 1 << 20  # bytes kept for a file that hangs; what comes then is dropped
 
@@ -49,9 +49,17 @@ class Sink:
 
     def touch(self, worker: Worker) -> None:
         """Create the file if need be, so that it exists when its program runs and trouble is told early."""
-        if not self.touched:
-            self.touched = True
-            self._attempt(worker, self._open)
+        if self.touched or self.hanging or self.stream is not None:
+            return
+        self.touched = True
+        try:
+            with _Inside(self, worker, time.monotonic()):
+                self._open()
+                self.file.close()  # a silent program costs no descriptor
+        except NotAFileError:
+            self._become_stream(b"")
+        except OSError as exc:
+            self._failed(exc, time.monotonic())
 
     def write(self, worker: Worker, data: memoryview | bytes) -> int:
         """Write, and return how many bytes were dropped. The caller touches nothing shared afterwards."""
@@ -74,29 +82,27 @@ class Sink:
             self.dropped += len(data)
             return len(data)
         file, before = self.file, self.file.total
-        worker.since, worker.work = now, self
-        if not self._pump.armed:
-            self._pump.busy()
         try:
-            if now >= self._check_at:
-                self._check(now)
-            if file.fd < 0:
-                self._open()
-            file.write(data)
+            with _Inside(self, worker, now):
+                if now >= self._check_at:
+                    self._check(now)
+                if file.fd < 0:
+                    self._open()
+                elif self._pump.hung:
+                    self._avoid_hung_device()
+                file.write(data)
             if file.rotation_problem or self.problem:
                 self._note(file.rotation_problem, now)
             self._retry_at, self._delay = 0.0, RETRIES[0]
         except NotAFileError:
             return self._become_stream(data)
+        except _HungDeviceError:
+            return self._defer(data)
         except OSError as exc:
             lost = len(data) - (file.total - before)
             self.dropped += lost
             self._failed(exc, now)
             return lost
-        finally:
-            worker.work = None
-            if worker.retired:
-                self._thaw()
         return 0
 
     def _check(self, now: float) -> None:
@@ -107,24 +113,9 @@ class Sink:
     def _open(self) -> None:
         if (target := resolve(self.path)) != self.path or inherited(self.path) is not None:
             raise NotAFileError(0, "an inherited descriptor", target)
+        if self._pump.hung:
+            self._avoid_hung_device()
         self.file.open()
-
-    def _attempt(self, worker: Worker, action: Callable[[], None]) -> None:
-        """Do something with the file that may fail or hang. Raises nothing."""
-        if self.hanging or self.stream is not None:
-            return
-        worker.since, worker.work = time.monotonic(), self
-        self._pump.busy()
-        try:
-            action()
-        except NotAFileError:
-            self._become_stream(b"")
-        except OSError as exc:
-            self._failed(exc, time.monotonic())
-        finally:
-            worker.work = None
-            if worker.retired:
-                self._thaw()
 
     def _become_stream(self, data: memoryview | bytes) -> int:
         now = time.monotonic()
@@ -154,7 +145,7 @@ class Sink:
             log.info("writing to %s again; %d bytes were lost so far", self.path, self.total_dropped)
         elif now >= self._told_at:
             self._told_at = now + REPEAT
-            log.error("%s; the program runs on, its output is dropped meanwhile", problem)
+            log.error("%s; what is to be written there meanwhile is lost", problem)
 
     @property
     def total_dropped(self) -> int:
@@ -167,6 +158,19 @@ class Sink:
         """The worker in our file is given up (the pump's lock is held)."""
         self.hanging = True
         self.problem = f"writing to {self.path} hangs"
+        if self.file.device:
+            self._pump.hung.setdefault(self.file.device, [])
+
+    def _avoid_hung_device(self) -> None:
+        """Do not hang where another worker does already. Raises _HungDeviceError: the output is to be deferred."""
+        device = self.file.locate()
+        with self._pump.lock:
+            if (waiting := self._pump.hung.get(device)) is None:
+                return
+            waiting.append(self._revive)
+            self.hanging = True
+            self.problem = f"the disk of {self.path} hangs"
+        raise _HungDeviceError(errno.EAGAIN, self.problem, self.path)
 
     def _defer(self, data: memoryview | bytes) -> int:
         with self._pump.lock:
@@ -177,9 +181,20 @@ class Sink:
         self.dropped += len(data)
         return len(data)
 
-    def _thaw(self) -> None:
-        """In the worker that hung, when it comes back: write what has gathered, then let the others in again."""
-        log.warning("%s: it took a while, and goes on", self.problem or self.path)
+    def thaw(self) -> None:
+        """In the worker that hung, when it comes back, with the pump's other work in other hands."""
+        log.warning("%s: it answers again; %d bytes were lost so far", self.problem or self.path, self.total_dropped)
+        self._write_deferred()
+        with self._pump.lock:
+            waiting = self._pump.hung.pop(self.file.device, [])
+        for revive in waiting:
+            self._pump.call(revive)
+
+    def _revive(self, worker: Worker) -> None:
+        with _Inside(self, worker, time.monotonic()):
+            self._write_deferred()
+
+    def _write_deferred(self) -> None:
         while True:
             with self._pump.lock:
                 if not self._deferred:
@@ -193,7 +208,7 @@ class Sink:
                 self.dropped += len(data)
                 self._failed(exc, time.monotonic())
         if self._retry_at == 0.0:
-            self._note("", time.monotonic())
+            self.problem = ""
         self._ring()
 
     # Orders; they run in the log thread and raise OSError
@@ -203,19 +218,16 @@ class Sink:
         if self.stream is not None:
             return
         if self.hanging:
-            raise OSError(11, self.problem, self.path)
-        worker.since, worker.work = time.monotonic(), self
-        self._pump.busy()
+            raise OSError(errno.EAGAIN, self.problem, self.path)
         try:
-            action()
+            with _Inside(self, worker, time.monotonic()):
+                if self._pump.hung:
+                    self._avoid_hung_device()
+                action()
             self._retry_at, self._delay = 0.0, RETRIES[0]
             self._note("", time.monotonic())
         except NotAFileError:
             self._become_stream(b"")
-        finally:
-            worker.work = None
-            if worker.retired:
-                self._thaw()
         self._ring()
 
     def probe(self) -> None:
@@ -228,8 +240,31 @@ class Sink:
         if self.stream is not None:
             self.stream.close()
         elif not self.hanging:
-            with contextlib.suppress(OSError):
-                self.file.close()
+            self.file.close()
+
+
+class _HungDeviceError(OSError):
+    """Another file on the same device hangs."""
+
+
+class _Inside:
+    """Marks a worker as being inside a sink's file, where it may hang."""
+
+    __slots__ = ("_sink", "_worker")
+
+    def __init__(self, sink: Sink, worker: Worker, now: float) -> None:
+        self._sink, self._worker = sink, worker
+        worker.since, worker.work = now, sink
+        if not sink._pump.armed:
+            sink._pump.busy()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.work = None
+        if self._worker.retired:
+            self._sink.thaw()
 
 
 class Sinks:

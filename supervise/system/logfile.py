@@ -24,12 +24,24 @@ class LogFile:
     The file is opened at the first write and may be closed at any time: a silent program costs no descriptor.
     """
 
-    __slots__ = ("_in_line", "_limit", "backups", "fd", "maxbytes", "path", "rotation_problem", "size", "total")
+    __slots__ = (
+        "_in_line",
+        "_limit",
+        "backups",
+        "device",
+        "fd",
+        "maxbytes",
+        "path",
+        "rotation_problem",
+        "size",
+        "total",
+    )
 
     def __init__(self, path: str, maxbytes: int = 0, backups: int = 0) -> None:
         self.path = path
         self.maxbytes, self.backups = maxbytes, backups
         self.fd = -1
+        self.device = 0  # the file system it is (or will be) on; 0: not known yet
         self.size = 0  # of the file, as far as we know
         self.total = 0  # bytes written through this object, also by a call that then failed
         self.rotation_problem = ""
@@ -39,6 +51,12 @@ class LogFile:
     def configure(self, maxbytes: int, backups: int) -> None:
         """Change the limits; a file that is too large is rotated at the next write."""
         self.maxbytes, self.backups, self._limit = maxbytes, backups, maxbytes
+
+    def locate(self) -> int:
+        """Return the file system it is on, before it is opened for the first time."""
+        if not self.device:
+            self.device = Path(self.path).absolute().parent.stat().st_dev
+        return self.device
 
     def open(self) -> None:
         """Open or create the file (0666 less the umask, as supervisord does). Raises NotAFileError, OSError."""
@@ -56,7 +74,7 @@ class LogFile:
         if not stat.S_ISREG(facts.st_mode):
             os.close(fd)
             raise NotAFileError(0, "not a regular file", self.path)
-        self.fd, self.size = fd, facts.st_size
+        self.fd, self.size, self.device = fd, facts.st_size, facts.st_dev
         self._limit = self.maxbytes
         self._in_line = bool(self.size) and _last_byte(self.path) != NEWLINE
 
@@ -72,7 +90,7 @@ class LogFile:
             self.open()
         if self._limit and self.size + len(data) > self._limit:
             self._write_rotating(bytes(data))
-        else:
+        elif data:
             self._append(data)
 
     def _append(self, data: memoryview | bytes) -> None:
@@ -93,7 +111,7 @@ class LogFile:
             if end > start:
                 self._append(memoryview(data)[start:end])
                 start = end
-            if start < len(data) or (self.size >= self._limit and not self._in_line and not self.backups):
+            if start < len(data):
                 self._rotate_or_go_on()
 
     def _fitting(self, data: bytes, start: int) -> int:

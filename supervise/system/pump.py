@@ -56,6 +56,7 @@ class Pump:
     def __init__(self, on_busy: Callable[[], None] | None = None) -> None:
         self.armed = on_busy is None
         self.lock = threading.Lock()
+        self.hung: dict[int, list[Callable[[Worker], None]]] = {}  # device -> what to call when it answers again
         self._on_busy = on_busy
         self._sources: dict[int, Source] = {}
         self._calls: deque[Callable[[Worker], None]] = deque()

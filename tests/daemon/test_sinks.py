@@ -1,0 +1,240 @@
+"""Targets that fail, hang, come back, and are none of them a reason for a program to stop."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervise.daemon.sinks import DEFERRED, Sink, Sinks
+from supervise.system.pump import Pump, Worker
+from tests.tools import need, need_root, wait_for
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    pump = Pump()
+    yield pump
+    assert pump.close()
+
+
+def write(pump: Pump, sink: Sink, data: bytes) -> int:
+    """Write in the log thread, and return what was lost."""
+    lost: list[int] = []
+    pump.call(lambda worker: lost.append(sink.write(worker, data)))
+    wait_for(lambda: lost)
+    return lost[0]
+
+
+def test_one_path_one_target(pump: Pump, tmp_path: Path) -> None:
+    sinks = Sinks(pump)
+    first = sinks.acquire(f"{tmp_path}/x", 10, 1)
+    assert sinks.acquire(f"{tmp_path}/./x", 20, 2) is first
+    assert sinks.acquire(f"{tmp_path}/y", 0, 0) is not first
+    write(pump, first, b"hello\n")
+    assert (first.file.maxbytes, first.file.backups) == (20, 2)
+    sinks.release(first)
+    assert first in sinks.all()
+    assert first.file.fd >= 0
+    sinks.release(first)
+    assert first not in sinks.all()
+    wait_for(lambda: first.file.fd < 0)
+    assert sinks.acquire(f"{tmp_path}/x", 10, 1) is not first
+
+
+def test_missing_directory_and_recovery(pump: Pump, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    sink = Sink(str(tmp_path / "gone" / "x"), pump)
+    assert sum(write(pump, sink, b"12345") for _ in range(100)) == 500 == sink.total_dropped
+    assert "No such file" in sink.problem
+    assert len(caplog.records) == 1  # once, not a hundred times
+    (tmp_path / "gone").mkdir()
+    wait_for(lambda: write(pump, sink, b"back\n") == 0)
+    assert sink.problem == ""
+    assert (tmp_path / "gone" / "x").read_bytes() == b"back\n"
+    assert "500" in caplog.text or "lost so far" in caplog.text
+    pump.call(sink.close)
+
+
+def test_deleted_file_and_directory(pump: Pump, tmp_path: Path) -> None:
+    place = tmp_path / "logs"
+    place.mkdir()
+    sink = Sink(str(place / "x"), pump)
+    write(pump, sink, b"1\n")
+    (place / "x").unlink()
+    wait_for(lambda: write(pump, sink, b"2\n") == 0 and (place / "x").exists())
+    (place / "x").unlink()
+    place.rmdir()
+    wait_for(lambda: write(pump, sink, b"3\n") and sink.problem)
+    place.mkdir()
+    wait_for(lambda: write(pump, sink, b"4\n") == 0 and not sink.problem)
+    assert (place / "x").read_bytes().endswith(b"4\n")
+    pump.call(sink.close)
+
+
+def test_moved_away_file_is_followed(pump: Pump, tmp_path: Path) -> None:
+    """As logrotate does it without telling us."""
+    sink = Sink(str(tmp_path / "x"), pump)
+    write(pump, sink, b"1\n")
+    (tmp_path / "x").rename(tmp_path / "moved")
+    wait_for(lambda: write(pump, sink, b"2\n") == 0 and (tmp_path / "x").exists())
+    pump.call(sink.close)
+
+
+def test_file_too_large(pump: Pump, tmp_path: Path) -> None:
+    """EFBIG stands for a full disk: a write that fits in part, then none, then room again."""
+    sink = Sink(str(tmp_path / "x"), pump)
+    write(pump, sink, b"x" * 90)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        assert write(pump, sink, b"y" * 30) == 20
+        assert "too large" in sink.problem
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    wait_for(lambda: write(pump, sink, b"z") == 0)
+    assert sink.problem == ""
+    assert (tmp_path / "x").read_bytes() == b"x" * 90 + b"y" * 10 + b"z"
+    pump.call(sink.close)
+
+
+def test_full_device(pump: Pump, caplog: pytest.LogCaptureFixture) -> None:
+    """B13: /dev/full, where every write says that the disk is full."""
+    sink = Sink("/dev/full", pump)
+    for _ in range(50):
+        write(pump, sink, b"hello")
+    wait_for(lambda: sink.total_dropped == 250)
+    assert "No space left" in sink.problem
+    assert len([record for record in caplog.records if "/dev/full" in record.getMessage()]) == 1
+    pump.call(sink.close)
+
+
+def test_full_disk(pump: Pump, tmp_path: Path) -> None:
+    need_root()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        sink = Sink(str(disk / "x"), pump)
+        assert sum(write(pump, sink, b"x" * 65536) for _ in range(32)) >= 1 << 20
+        assert "No space left" in sink.problem
+        (disk / "x").write_bytes(b"")
+        wait_for(lambda: write(pump, sink, b"y\n") == 0)
+        assert (disk / "x").read_bytes().endswith(b"y\n")
+        done = threading.Event()
+        pump.call(sink.close)
+        pump.call(lambda _: done.set())
+        assert done.wait(60)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_slow_reader_stalls_nobody(pump: Pump, tmp_path: Path) -> None:
+    """A FIFO that nobody reads, beside a file."""
+    os.mkfifo(tmp_path / "fifo")
+    slow, quick = Sink(str(tmp_path / "fifo"), pump), Sink(str(tmp_path / "file"), pump)
+    assert slow.is_stream is False  # not known before it is opened
+    before = time.monotonic()
+    for _ in range(100):
+        write(pump, slow, b"x" * 65536)
+        assert write(pump, quick, b"hello") == 0
+    assert slow.is_stream
+    assert slow.total_dropped > 4 << 20
+    assert time.monotonic() - before < 60
+    pump.call(slow.close)
+    pump.call(quick.close)
+    assert (tmp_path / "file").read_bytes() == b"hello" * 100
+
+
+def test_orders_on_streams_do_nothing(pump: Pump, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    sink = Sink(str(tmp_path / "fifo"), pump)
+    done: list[str] = []
+
+    def orders(worker: Worker) -> None:
+        for action in (sink.file.clear, sink.file.rotate, sink.file.open):
+            sink.command(worker, action)
+        done.append("all")
+
+    pump.call(orders)
+    wait_for(lambda: done)
+    assert sink.is_stream
+    assert sink.problem == ""
+    pump.call(sink.close)
+
+
+@pytest.fixture
+def freezable(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which fsfreeze(8) can make hang."""
+    need_root()
+    image, place = tmp_path / "image", tmp_path / "disk"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run([need("mkfs.ext4"), "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, place], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        yield place
+    finally:
+        with contextlib.suppress(OSError):
+            freeze(place, False)
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def freeze(place: Path, on: bool) -> None:
+    fd = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, 0xC0045877 if on else 0xC0045878, 0)  # FIFREEZE, FITHAW
+    finally:
+        os.close(fd)
+
+
+def test_a_hung_disk(pump: Pump, freezable: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Others are served on, what is written meanwhile is kept within bounds, and comes in order when it thaws."""
+    sick = [Sink(str(freezable / name), pump) for name in ("a", "b", "new")]
+    well = Sink(str(tmp_path / "well"), pump)
+    for sink in sick[:2]:
+        write(pump, sink, b"before\n")
+    freeze(freezable, True)
+    pump.call(lambda worker: sick[0].write(worker, b"hung\n") and None)
+    wait_for(lambda: pump.relieve(0) and sick[0].hanging)
+    assert "hangs" in sick[0].problem
+    assert write(pump, well, b"well\n") == 0
+    for sink in sick:  # the second is on the same disk: it must not cost another thread
+        assert write(pump, sink, b"1\n") == write(pump, sink, b"2\n") == 0
+        assert sink.hanging
+    assert len([thread for thread in threading.enumerate() if thread.name == "logs"]) == 2
+    assert sum(write(pump, sick[1], b"x" * 65536) for _ in range(32)) >= 2 * DEFERRED - DEFERRED
+    done: list[Exception] = []
+
+    def order(worker: Worker) -> None:
+        try:
+            sick[0].command(worker, sick[0].file.clear)
+        except OSError as exc:
+            done.append(exc)
+
+    pump.call(order)
+    wait_for(lambda: done)
+    freeze(freezable, False)
+    wait_for(lambda: not any(sink.hanging for sink in sick))
+    assert (freezable / "a").read_bytes() == b"before\nhung\n1\n2\n"
+    assert (freezable / "b").read_bytes().startswith(b"before\n1\n2\nxxx")
+    assert (freezable / "new").read_bytes() == b"1\n2\n"
+    assert not pump.hung
+    assert write(pump, sick[0], b"after\n") == 0
+    assert "answers again" in caplog.text
+    assert (tmp_path / "well").read_bytes() == b"well\n"
+    stopped = threading.Event()
+    for sink in (*sick, well):
+        pump.call(sink.close)
+    pump.call(lambda _: stopped.set())
+    assert stopped.wait(60)

@@ -1,0 +1,152 @@
+"""The log thread: order, sleep, and being relieved when it hangs."""
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from supervise.system.pump import Pump, Worker
+from tests.tools import wait_for
+
+
+class Reader:
+    """A source that collects what it reads."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump, self.data = pump, b""
+        self.fd, self.end = os.pipe()
+        os.set_blocking(self.fd, False)
+        self.closed = False
+        pump.watch(self.fd, self)
+
+    def ready(self, worker: Worker) -> None:
+        count = os.readv(self.fd, (worker.buffer,))
+        self.data += worker.buffer[:count]
+        if not count:
+            self.pump.close_source(self.fd)
+            self.closed = True
+
+
+class Hanging:
+    """A source whose reading hangs in something, as a write to a sick disk does."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump = pump
+        self.fd, self.end = os.pipe()
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.stalled = False
+        pump.watch(self.fd, self)
+
+    def stall(self) -> None:
+        self.stalled = True
+
+    def ready(self, worker: Worker) -> None:
+        if self.stalled:
+            os.read(self.fd, 100)
+            return
+        worker.since, worker.work = time.monotonic(), self
+        self.pump.busy()
+        self.inside.set()
+        self.go.wait()
+        worker.work = None
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "logs"]
+
+
+def switches(thread: threading.Thread) -> int:
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return sum(int(number) for number in re.findall(r"ctxt_switches:\s*(\d+)", status))
+
+
+def test_sources_and_calls() -> None:
+    pump = Pump()
+    reader, order = Reader(pump), []
+    os.write(reader.end, b"hello")
+    wait_for(lambda: reader.data == b"hello")
+    for number in range(100):
+        pump.call(lambda _, number=number: order.append(number))
+    os.close(reader.end)
+    wait_for(lambda: reader.closed and len(order) == 100)
+    assert order == sorted(order)
+    assert pump.close()
+
+
+def test_an_idle_thread_sleeps() -> None:
+    pump = Pump()
+    reader = Reader(pump)
+    os.write(reader.end, b"x")
+    wait_for(lambda: reader.data)
+    (thread,) = [each for each in threads() if each.native_id]
+    time.sleep(0.1)
+    before = switches(thread)
+    time.sleep(1)
+    assert switches(thread) == before
+    os.close(reader.end)
+    pump.close()
+
+
+def test_no_thread_before_it_is_needed() -> None:
+    pump = Pump()
+    assert not threads()
+    assert pump.close()
+
+
+def test_a_mistake_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    pump, done = Pump(), threading.Event()
+    pump.call(lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
+    pump.call(lambda _: done.set())
+    assert done.wait(60)
+    assert "ZeroDivisionError" in caplog.text
+    pump.close()
+
+
+def test_a_hanging_worker_is_relieved() -> None:
+    asked = threading.Event()
+    pump = Pump(asked.set)
+    hanging, other = Hanging(pump), Reader(pump)
+    os.write(hanging.end, b"x")
+    hanging.inside.wait()
+    assert asked.is_set()
+    os.write(other.end, b"waiting")
+    assert pump.relieve(3600)  # not long enough yet: look again later
+    assert other.data == b""
+    assert pump.relieve(0)
+    wait_for(lambda: other.data == b"waiting")
+    assert hanging.stalled
+    assert len(threads()) == 2
+    hanging.go.set()
+    wait_for(lambda: len(threads()) == 1)
+    assert not pump.relieve(0)  # nobody hangs: no need to look again
+    os.close(hanging.end)
+    os.close(other.end)
+    assert pump.close()
+
+
+def test_calls_that_a_hanging_worker_had_taken_over_are_not_lost() -> None:
+    pump, done = Pump(), []
+    hanging = Hanging(pump)
+    pump.call(hanging.ready)
+    for number in range(10):
+        pump.call(lambda _, number=number: done.append(number))
+    hanging.inside.wait()
+    pump.relieve(0)
+    wait_for(lambda: done == list(range(10)))
+    hanging.go.set()
+    os.close(hanging.end)
+    assert pump.close()
+
+
+def test_close_gives_everything_back() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(100):
+        pump = Pump()
+        reader = Reader(pump)
+        assert pump.close()
+        os.close(reader.end)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not threads()
