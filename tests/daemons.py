@@ -205,7 +205,7 @@ class Daemon:
             self.process.send_signal(number)
         code = self.process.wait(timeout)
         if self.kind == "supervise" and not self.expect_traceback:
-            assert "Traceback" not in self.output, self.output
+            assert "Traceback" not in self.output, self.output[-1500:]
         return code
 
 
@@ -293,7 +293,7 @@ def wait_answer(daemon: Daemon) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if daemon.process.poll() is not None:
-            pytest.fail(f"{daemon.kind} ended with {daemon.process.returncode}:\n{daemon.output}")
+            pytest.fail(f"{daemon.kind} ended with {daemon.process.returncode}:\n{daemon.output[-1500:]}")
         try:
             with proxy(daemon.socket) as rpc:
                 if rpc.supervisor.getState()["statecode"] == 1:

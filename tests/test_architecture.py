@@ -28,7 +28,8 @@ MAY_IMPORT = {
         "daemon",
         "api.app",
     },  # only there, and late: it starts the API
-    "api": {"errors", "config.model", "core.events", "daemon.commands", "daemon.bus", "daemon.info", "api"},
+    "api": {"errors", "config.model", "core.events", "api"}
+    | {f"daemon.{name}" for name in ("commands", "bus", "info", "namespec", "followers")},
     "http1": {"errors"},
     "client": {"errors", "http1"},
     "cli": {"errors", "config", "client", "http1", "cli"},

@@ -213,7 +213,6 @@ LIFE: list[tuple[Any, ...]] = [
     *[("startProcess", name) for name in ("missing", "nowhere", "folder", "plainfile", "unbalanced", "failing")],
     *[("startProcess", name, False) for name in ("missing", "failing")],
     *[("getProcessInfo", name) for name in ("missing", "folder", "unbalanced")],
-    ("startProcess", "done"),
     ("startProcess", "many:*"),
     ("stopProcess", "many:*"),
     ("stopProcess", "many:*"),
@@ -269,6 +268,13 @@ def test_life(pair: Pair, question: tuple[Any, ...]) -> None:
 def test_stdin_arrives(pair: Pair) -> None:
     pair.agree(call("supervisor.sendProcessStdin", "cat", "héllo wörld\n"))
     pair.agree(soon(call("supervisor.readProcessStdoutLog", "cat", 0, 0), lambda answer: answer != ""))
+
+
+def test_what_ends_at_once_may_be_started_again(pair: Pair) -> None:
+    pair.agree(call("supervisor.startProcess", "done"))
+    for daemon in (pair.ours, pair.theirs):
+        daemon.wait_state("done", "EXITED")
+    pair.agree(call("supervisor.getProcessInfo", "done"))
 
 
 def test_reload_config_names_what_changed(pair: Pair) -> None:
