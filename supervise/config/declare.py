@@ -39,10 +39,7 @@ class Option:
     where: tuple[str, ...]
     names: Names
     changed: Change
-
-    @property
-    def required(self) -> bool:
-        return self.default is dataclasses.MISSING
+    required: bool
 
 
 def option(
@@ -54,10 +51,15 @@ def option(
     names: Names | None = None,
     where: tuple[str, ...] = (),
     key: str = "",
+    required: bool = False,
     compare: bool = True,
 ) -> Any:
-    """A field that the readers can see. `where` and `names` default to those of the class (`IN`, `NAMES`)."""
+    """A field that the readers can see. `where` and `names` default to those of the class (`IN`, `NAMES`).
+
+    Without a default an option is required; `required` is for one that only some of the kinds in a class have.
+    """
     declared = {"doc": doc, "type": type, "changed": changed, "names": names, "where": where, "key": key}
+    declared["required"] = required or default is dataclasses.MISSING
     return dataclasses.field(default=default, compare=compare, metadata={"option": declared})
 
 

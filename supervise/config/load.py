@@ -89,7 +89,8 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
     """supervisord's order: its own section, whose environment the others may use, plugins, groups, servers."""
     main = document.sections.get("supervisord")
     if main is None:
-        problems.error(Place(document.file), ".ini file does not include supervisord section")
+        if not problems.errors:  # or it may be in what could not be read
+            problems.error(Place(document.file), ".ini file does not include supervisord section")
         main = Section("supervisord", document.file, 0, document.defaults)
     converter = Converter(document, machine, problems, _environ(machine))
     daemon, environment = endpoints.daemon(converter, main, overrides)
@@ -128,7 +129,9 @@ def _client_part(
 
 def _places(document: Document) -> Iterator[Place]:
     for section in document.sections.values():
-        for option in section.own:
+        known = options_of(section.kind)
+        inherited = [option for option in document.defaults if option in known]
+        for option in dict.fromkeys((*section.own, *inherited)):
             yield section.place(option)
 
 

@@ -60,6 +60,10 @@ def _primary_group(uid: int) -> int:
     return pwd.getpwuid(uid).pw_gid
 
 
+def _writable(path: str) -> bool:
+    return os.access(path if os.path.exists(path) else os.path.dirname(path) or ".", os.W_OK)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The defaults are this machine, now. The callables raise KeyError for what does not exist."""
@@ -75,6 +79,7 @@ class Machine:
     known_gid: Callable[[int], bool] = _known_gid
     primary_group: Callable[[int], int] = _primary_group
     is_directory: Callable[[str], bool] = os.path.isdir
+    is_writable: Callable[[str], bool] = _writable
     resolve: Callable[[str], object] = _import
 
     def expanduser(self, path: str) -> str:

@@ -274,12 +274,18 @@ class ServerConfig:
     kind: Literal["unix", "inet"]
     section: str
     file: str = option(
-        "The path of the socket; required.", values.FILE, "", where=("unix_http_server",), names=Names.HERE
+        "The path of the socket.", values.FILE, "", required=True, where=("unix_http_server",), names=Names.HERE
     )
     chmod: int = option("Its mode.", values.CHMOD, 0o700, where=("unix_http_server",))
     chown: tuple[int, int] | None = option("Its owner; -1: no change.", values.CHOWN, None, where=("unix_http_server",))
     host: str = ""
-    port: int = option("host:port, :port, *:port or a port; required.", values.ADDRESS, 0, where=("inet_http_server",))
+    port: int = option(
+        "Where to listen; * or nothing before the colon: on all interfaces.",
+        values.ADDRESS,
+        0,
+        required=True,
+        where=("inet_http_server",),
+    )
     username: str | None = option("Who may connect; with password.", values.TEXT, None)
     password: str | None = option("Clear text, or {SHA} and a SHA-1 in hexadecimal.", values.TEXT, None)
 

@@ -52,6 +52,8 @@ def _include(paths: list[str], document: Document, problems: Problems) -> None:
     for path in paths:
         problems.info(f'Included extra file "{path}" during parsing')
         try:
+            if not os.path.isfile(path):  # a directory, or a pipe that would be waited for
+                raise Unreadable("it is not a regular file")
             _read_into(document, path, path, problems)
         except Unreadable as why:
             problems.warn(Place(path), f"skipped: {why}")

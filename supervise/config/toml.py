@@ -23,9 +23,10 @@ def read(text: str, file: str, document: Document, problems: Problems) -> None:
     try:
         data = tomli.loads(text)
     except (ValueError, RecursionError) as why:  # also: an integer of too many digits, brackets nested too deep
-        at = _AT.search(str(why))
         message = str(why) if isinstance(why, ValueError) else "nested too deeply"
-        problems.error(Place(file, int(at[1]) if at else 0), f"not valid TOML: {message}")
+        at = _AT.search(message)
+        line = int(at[1]) if at else text.count("\n") + 1 if "end of document" in message else 0
+        problems.error(Place(file, line), f"not valid TOML: {message}")
         return
     _Reader(file, document, problems, _lines(text)).read(data)
 
@@ -55,12 +56,14 @@ class _Reader:
                 self.section(kind, (key,), table)
 
     def section(self, name: str, path: Path, table: dict[str, Any]) -> None:
-        if name in SERVERS:  # [inet_http_server.extra] is one more, as [inet_http_server:extra] is
-            for key in [key for key, value in table.items() if isinstance(value, dict)]:
-                self.section(f"{name}:{key}", (*path, key), table[key])
-                table = {other: value for other, value in table.items() if other != key}
-            if not table:
-                return
+        more = {key: value for key, value in table.items() if name in SERVERS and isinstance(value, dict)}
+        table = {key: value for key, value in table.items() if key not in more}
+        if table or not more:
+            self.options(name, path, table)
+        for key, value in more.items():  # [inet_http_server.extra] is one more, as [inet_http_server:extra] is
+            self.options(f"{name}:{key}", (*path, key), value)
+
+    def options(self, name: str, path: Path, table: dict[str, Any]) -> None:
         if name.startswith(("rpcinterface:", "ctlplugin:")):
             table = _flat(table)
         options = self.document.open(name, self.file, self.line(path))

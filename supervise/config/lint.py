@@ -1,0 +1,96 @@
+"""What is allowed and yet probably not meant, or will not work on this machine: for `check`, never for the daemon."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+
+from supervise.config.machine import Machine
+from supervise.config.model import Config, ProgramConfig
+from supervise.config.problems import Place, Problems
+from supervise.config.values import AUTO
+from supervise.errors import ConfigError
+
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox", "fish", "su"})
+_OPERATOR = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()|`")
+_DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
+
+
+def lint(config: Config, machine: Machine) -> tuple[ConfigError, ...]:
+    """Warnings about a configuration, in the order of its groups. Looks at the file system, changes nothing."""
+    problems = Problems()
+    for group in config.groups:
+        for process in group.processes:
+            for option, message in _of_process(process, machine):
+                problems.warn(_place(config, process, option), message)
+    for server in config.servers:
+        if server.kind == "inet" and server.password is None and server.host not in ("localhost", "127.0.0.1", "::1"):
+            place = _origin(config, server.section, "port")
+            problems.warn(place, "anybody who can reach this port controls the daemon; set username and password")
+    return tuple(problems.warnings)
+
+
+def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str, str]]:
+    try:
+        argv = process.argv
+    except ValueError as why:
+        yield "command", f"can't parse command {process.command!r}: {why}"
+        return
+    if not argv:
+        yield "command", "command is empty"
+        return
+    yield from _shell_syntax(process.command, argv)
+    if message := _missing(argv[0], process, machine):
+        yield "command", message
+    if process.directory and not machine.is_directory(process.directory):
+        yield "directory", f"{process.directory} is not an existing directory"
+    for channel in ("stdout", "stderr"):
+        path = getattr(process, f"{channel}_logfile")
+        if path not in (None, AUTO) and not machine.is_writable(os.path.join(machine.cwd, path)):
+            yield f"{channel}_logfile", f"{path} cannot be written here"
+    for name, value in process.environment:
+        if found := _VARIABLE.search(value):
+            yield "environment", f"{name}: {found.group()!r} is not replaced here; write %(ENV_NAME)s"
+
+
+def _shell_syntax(command: str, argv: list[str]) -> Iterator[tuple[str, str]]:
+    """Signs that only a shell would understand, outside of single quotes, in a command that starts none."""
+    if any(os.path.basename(word) in SHELLS for word in argv):
+        return
+    lexer = shlex.shlex(command, posix=False, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    for word in lexer:
+        found = _OPERATOR.fullmatch(word) or _VARIABLE.search(re.sub(r"'[^']*'", "", word))
+        if found:
+            yield "command", f"{found.group()!r} means nothing without a shell; write sh -c '…' around the command"
+            return
+
+
+def _missing(word: str, process: ProgramConfig, machine: Machine) -> str:
+    """Why the command cannot be found or run, as the start would say, or nothing."""
+    if "/" in word:
+        path = os.path.join(machine.cwd, word)
+        if not os.path.exists(path):
+            return f"can't find command {word!r}"
+    else:
+        search = dict(process.environment).get("PATH") or machine.environ.get("PATH") or _DEFAULT_PATH
+        found = [path for part in search.split(":") if os.path.exists(path := os.path.join(part, word))]
+        if not found:
+            return f"can't find command {word!r} in {search}"
+        path = found[0]
+    if os.path.isdir(path):
+        return f"command at {path!r} is a directory"
+    return "" if os.access(path, os.X_OK) else f"command at {path!r} is not executable"
+
+
+def _place(config: Config, process: ProgramConfig, option: str) -> Place:
+    """Where an option of a process was set; [fcgi-program:x] if it is one that runs in a group."""
+    sections = (f"{process.kind}:{process.program}", f"fcgi-program:{process.program}")
+    section = next((name for name in sections if any(key[0] == name for key in config.origins)), sections[0])
+    return _origin(config, section, option)
+
+
+def _origin(config: Config, section: str, option: str) -> Place:
+    file, _, line = config.origins.get((section, option), f"{config.file}:0").rpartition(":")
+    return Place(file, int(line), section, option)

@@ -1,0 +1,111 @@
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from supervise.config.lint import lint
+from supervise.config.load import Examination
+from supervise.config.machine import Machine
+
+Look = Callable[..., Examination]
+
+
+@pytest.fixture
+def said(look: Look, machine: Machine) -> Callable[..., list[str]]:
+    """said(text, **changes to the machine) -> ["option: message", …]"""
+
+    def said(text: str, **changes: object) -> list[str]:
+        machine_now = replace(machine, **{"environ": {"PATH": "/bin:/usr/bin"}, **changes})  # type: ignore[arg-type]
+        found = look(text, environ=machine_now.environ)
+        assert found.config
+        return [f"{warning.option}: {warning.message}" for warning in lint(found.config, machine_now)]
+
+    return said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'a && b | c > d; echo $HOME'",
+        "/bin/sh -c 'x'",
+        "env A=1 bash -c 'a | b'",
+        "awk '{print $1}' /etc/passwd",
+        'echo "a;b" x&y 100%% a>b --flag=a|b',
+        "ls -l",
+    ],
+)
+def test_commands_that_are_right(said: Callable[..., list[str]], command: str) -> None:
+    assert said(f"[program:x]\ncommand={command}") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "sign"),
+    [
+        ("cd /tmp && ls", "'&&'"),
+        ("ls | cat", "'|'"),
+        ("ls > /tmp/x", "'>'"),
+        ("ls >/tmp/x", "'>/tmp/x'"),
+        ("ls 2>&1", "'2>&1'"),
+        ("ls &", "'&'"),
+        ("ls $HOME/x", "'$HOME'"),
+        ('ls "${HOME}"', "'${HOME}'"),
+        ("ls $(pwd)", "'$('"),
+        ("ls `pwd`", "'`'"),
+    ],
+)
+def test_shell_syntax_without_a_shell(said: Callable[..., list[str]], command: str, sign: str) -> None:
+    (message,) = [m for m in said(f"[program:x]\ncommand={command}") if "find" not in m]
+    assert message == f"command: {sign} means nothing without a shell; write sh -c '…' around the command"
+
+
+def test_commands_that_cannot_start(said: Callable[..., list[str]], tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    plain.chmod(stat.S_IRUSR)
+    assert said("[program:x]\ncommand=nosuchthing") == ["command: can't find command 'nosuchthing' in /bin:/usr/bin"]
+    assert said("[program:x]\ncommand=/no/such") == ["command: can't find command '/no/such'"]
+    assert said("[program:x]\ncommand=./plain") == [f"command: command at '{tmp_path}/./plain' is not executable"]
+    assert said("[program:x]\ncommand=/tmp") == ["command: command at '/tmp' is a directory"]
+    assert said("[program:x]\ncommand=x 'y") == ["command: can't parse command \"x 'y\": No closing quotation"]
+    assert said("[program:x]\ncommand=") == ["command: command is empty"]
+
+
+def test_the_path_of_the_program_counts(said: Callable[..., list[str]], tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.touch(0o755)
+    assert said(f"[program:x]\ncommand=tool\nenvironment=PATH={tmp_path}") == []
+    assert said("[program:x]\ncommand=sh", environ={}) == []
+
+
+def test_what_surrounds_the_program(said: Callable[..., list[str]]) -> None:
+    assert said("[program:x]\ncommand=ls\ndirectory=/no/such") == ["directory: /no/such is not an existing directory"]
+    assert said("[program:x]\ncommand=ls\nstdout_logfile=/tmp/x", is_writable=lambda path: False) == [
+        "stdout_logfile: /tmp/x cannot be written here"
+    ]
+    assert said('[program:x]\ncommand=ls\nenvironment=PATH="/bin:$PATH"') == [
+        "environment: PATH: '$PATH' is not replaced here; write %(ENV_NAME)s"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [("port=9001", True), ("port=127.0.0.1:9001", False), ("port=9001\nusername=u\npassword=p", False)],
+)
+def test_open_ports(said: Callable[..., list[str]], options: str, warns: bool) -> None:
+    assert bool(said(f"[inet_http_server]\n{options}")) is warns
+
+
+def test_warnings_say_where(look: Look, machine: Machine) -> None:
+    found = look("[group:g]\nprograms=f\n[fcgi-program:f]\ncommand=/no/such\nprocess_name=%(process_num)d\nnumprocs=3")
+    assert found.config
+    (warning,) = lint(found.config, machine)
+    assert (warning.section, warning.line) == ("fcgi-program:f", 4)
+
+
+def test_this_machine(look: Look) -> None:
+    found = look(f"[program:x]\ncommand={os.path.realpath('/bin/ls')}")
+    assert found.config
+    assert lint(found.config, Machine()) == ()
