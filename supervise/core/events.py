@@ -5,7 +5,7 @@
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 
@@ -70,10 +70,12 @@ class SpawnFailed:
 @dataclass(frozen=True, slots=True)
 class Exited:
     """The process is gone. `status`: its exit code, minus the signal that killed it, or None where
-    only an orphan's end was seen, not its code."""
+    only an orphan's end was seen, not its code. `failure`: why we made it end; that is unexpected,
+    whatever its code."""
 
     status: int | None
     core: bool = False
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class Changed:
     old: State
     new: State
     expected: bool = True
+    tries: int = field(default=0, compare=False)  # failed starts in a row by then
 
 
 Effect: TypeAlias = Spawn | Kill | Sweep | Changed

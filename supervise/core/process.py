@@ -132,15 +132,15 @@ class ProcessMachine:
                 self._start()
 
             # Facts about an end
-            case State.STARTING, Exited(status=status):
+            case State.STARTING, Exited(status=status, failure=failure):
                 if self._gone(status, now) < self.config.startsecs:
-                    self._back_off(TOO_QUICK, now)
+                    self._back_off(failure or TOO_QUICK, now)
                 else:  # it was up for long enough, and its end overtook the timer
                     self._running()
-                    self._exited(now)
-            case State.RUNNING, Exited(status=status):
+                    self._exited(now, failure)
+            case State.RUNNING, Exited(status=status, failure=failure):
                 self._gone(status, now)
-                self._exited(now)
+                self._exited(now, failure)
             case State.STOPPING, Exited(status=status):
                 leader = self.pid
                 self._gone(status, now)
@@ -189,14 +189,15 @@ class ProcessMachine:
             self.attempts = 0
             self._enter(State.FATAL)
 
-    def _exited(self, now: float) -> None:
-        """An end that nobody ordered, after the process had been RUNNING."""
-        expected = is_expected(self.config, self.status)
-        self.reason = "" if expected else bad_exit(self.status)
+    def _exited(self, now: float, failure: str) -> None:
+        """An end that no operator ordered, after the process had been RUNNING."""
+        status = None if failure else self.status  # what we ended is judged by our reason, not by its code
+        expected = is_expected(self.config, status)
+        self.reason = "" if expected else failure or bad_exit(status)
         uptime = now - self.since
         self.quick_exits = self.quick_exits + 1 if uptime < QUICK else 0
         self._enter(State.EXITED, expected)
-        self.wanted = should_restart(self.config, self.status)
+        self.wanted = should_restart(self.config, status)
         if self.wanted:
             delay = restart_delay(self.quick_exits, uptime)
             if delay:
@@ -257,4 +258,4 @@ class ProcessMachine:
         """The one place where `state` is assigned. No deadline outlives its state."""
         old, self.state = self.state, new
         self.deadline = None
-        self._effects.append(Changed(old, new, expected))
+        self._effects.append(Changed(old, new, expected, self.attempts))

@@ -42,6 +42,7 @@ SAMPLES: list[Event] = [
     SpawnFailed("no file"),
     Exited(0),
     Exited(None),
+    Exited(0, failure="of no use"),
     Swept(),
     SignalFailed("EPERM"),
     Timeout(),
@@ -73,12 +74,14 @@ STARTING  Spawned      -> -                         up    1.0   2
 STARTING  SpawnFailed  -> BACKOFF                   up    3.0   3
 STARTING  Exited       -> BACKOFF                   up    3.0   3
 STARTING  Exited None  -> BACKOFF                   up    3.0   3
+STARTING  Exited fail  -> BACKOFF                   up    3.0   3
 STARTING  SignalFailed -> UNKNOWN                   down  -     2
 STARTING  Timeout      -> RUNNING                   up    -     0
 RUNNING   Stop         -> STOPPING kill(SIGTERM)    down  10.0  0
 RUNNING   Stop restart -> STOPPING kill(SIGTERM)    up    10.0  0
 RUNNING   Exited       -> EXITED                    down  -     2
 RUNNING   Exited None  -> EXITED! STARTING spawn()  up    -     2
+RUNNING   Exited fail  -> EXITED! STARTING spawn()  up    -     2
 RUNNING   SignalFailed -> UNKNOWN                   down  -     2
 BACKOFF   Start        -> STARTING spawn()          up    -     2
 BACKOFF   Stop         -> STOPPED                   down  -     0
@@ -91,6 +94,7 @@ STOPPING  Spawned      -> kill(SIGTERM)             down  10.0  2
 STOPPING  SpawnFailed  -> STOPPED                   down  -     2
 STOPPING  Exited       -> STOPPED                   down  -     2
 STOPPING  Exited None  -> STOPPED                   down  -     2
+STOPPING  Exited fail  -> STOPPED                   down  -     2
 STOPPING  Swept        -> STOPPED                   down  -     2
 STOPPING  SignalFailed -> UNKNOWN                   down  -     2
 STOPPING  Timeout      -> kill(SIGKILL)             down  10.0  2
@@ -103,6 +107,7 @@ UNKNOWN   Stop         -> STOPPING kill(SIGTERM)    down  10.0  0
 UNKNOWN   Stop restart -> STOPPING kill(SIGTERM)    up    10.0  0
 UNKNOWN   Exited       -> STOPPED                   down  -     2
 UNKNOWN   Exited None  -> STOPPED                   down  -     2
+UNKNOWN   Exited fail  -> STOPPED                   down  -     2
 """
 
 
@@ -131,6 +136,8 @@ def label(event: Event) -> str:
             return "Stop restart"
         case Exited(status=None):
             return "Exited None"
+        case Exited(failure=failure) if failure:
+            return "Exited fail"
         case _:
             return type(event).__name__
 
@@ -156,6 +163,7 @@ def test_tree_scope_changes_what_follows_the_leaders_end() -> None:
     assert changed == [
         "STOPPING  Exited       -> sweep(7, SIGTERM)         down  10.0  2",
         "STOPPING  Exited None  -> sweep(7, SIGTERM)         down  10.0  2",
+        "STOPPING  Exited fail  -> sweep(7, SIGTERM)         down  10.0  2",
         "STOPPING  Timeout      -> kill(SIGKILL, group)      down  10.0  2",
     ]
 
@@ -180,6 +188,20 @@ def test_an_exit_before_startsecs_is_a_failed_start_whatever_its_code() -> None:
     m.step(Spawned(7), 0.0)
     assert states(m.step(Exited(0), 0.9)) == [State.BACKOFF]
     assert m.reason == TOO_QUICK
+
+
+def test_an_end_that_we_brought_about_is_unexpected_whatever_its_code() -> None:
+    m = machine(State.RUNNING, wanted=True)
+    assert states(m.step(Exited(0, failure="it answers nonsense"), 5.0)) == [State.EXITED, State.STARTING]
+    m = machine(State.RUNNING, dataclasses.replace(CAT, autorestart=AutoRestart.NEVER), wanted=True)
+    assert m.step(Exited(0, failure="it answers nonsense"), 5.0) == [Changed(State.RUNNING, State.EXITED, False)]
+    assert (m.reason, m.status) == ("it answers nonsense", 0)
+
+
+def test_changes_tell_the_failed_starts_so_far() -> None:
+    m = ProcessMachine(dataclasses.replace(CAT, startretries=0))
+    m.step(Start(), 0.0)
+    assert [effect.tries for effect in m.step(SpawnFailed("x"), 0.0) if isinstance(effect, Changed)] == [1, 0]
 
 
 def test_an_exit_that_overtakes_the_timer_goes_through_running() -> None:
