@@ -157,7 +157,7 @@ class Control:
             return result("signal", process, Fault.NOT_RUNNING)
         log.debug("sending %s (pid %d) sig %s", process.name, pid, signal_name(number))
         try:
-            os.kill(pid, number)  # our own child, not yet reaped: the pid is its own
+            self._supervisor.send(process, number)
         except OSError as exc:
             return result("signal", process, Fault.FAILED, f"{process.namespec}: {exc.strerror}")
         return result("signal", process)

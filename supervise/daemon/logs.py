@@ -133,6 +133,7 @@ class Ends:
     """The child's ends of the pipes for one spawn; leaving the context closes them."""
 
     __slots__ = ("stderr", "stdout")
+    stdin: int | None = None  # None: a pipe of its own, see `spawn`
 
     def __init__(self, stdout: int, stderr: int) -> None:
         self.stdout, self.stderr = stdout, stderr

@@ -1,14 +1,17 @@
-"""What is known of one supervised process, and of a group of them: their machines, and the facts that are only shown."""
+"""What is known of one supervised process, and of a group of them: machines, and facts that are only shown."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import AT_REST, State
 from supervise.core.process import ProcessMachine
-from supervise.daemon.logs import ProcessLogs
+from supervise.daemon.logs import Ends, ProcessLogs
+from supervise.system.adopted import Adopted
 from supervise.system.spawn import Child
 from supervise.system.tree import Sweeper
 
@@ -27,6 +30,19 @@ class Exit:
     last_lines: tuple[str, ...]
 
 
+class Wiring(Protocol):
+    """What stands at a process's descriptors besides its logs: an event listener's pipes, a shared socket."""
+
+    def pipes(self) -> AbstractContextManager[Ends]:
+        """The child's ends for one spawn; leaving the context closes them. Raises OSError."""
+
+    def ended(self) -> None:
+        """The process has been reaped; its logs are drained, and its end is told, after this."""
+
+    def close(self) -> None:
+        """The process is forgotten."""
+
+
 @dataclass(slots=True, eq=False)
 class Process:
     """One supervised process: its machine, and the facts about it that are only shown."""
@@ -34,7 +50,11 @@ class Process:
     machine: ProcessMachine
     logs: ProcessLogs
     group: str
+    wiring: Wiring | None = None
     child: Child | None = None
+    failure: str = ""  # why it was told to end, where that makes its end unexpected whatever its exit code
+    start_time: int | None = None  # of the pid, in clock ticks since the boot: together they name it for ever
+    adopted: Adopted | None = None  # set where a daemon before us started it
     started: float = 0.0  # wall-clock seconds of the last spawn and the last end; 0: never
     stopped: float = 0.0
     restarts: int = 0  # automatic ones, since the process was added

@@ -34,10 +34,14 @@ from supervise.core.process import ProcessMachine
 from supervise.core.story import describe_exit, story
 from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
+from supervise.daemon.memory import Memory, is_alive, restore
 from supervise.daemon.process import Exit, Group, Process
+from supervise.system.adopted import Adopted, parent_of
 from supervise.system.environment import environment
+from supervise.system.handover import Handover
+from supervise.system.journal import start_time
 from supervise.system.reap import Reaper
-from supervise.system.spawn import SpawnError, lookup, spawn
+from supervise.system.spawn import Child, SpawnError, lookup, spawn
 from supervise.system.tree import Sweeper
 
 log = logging.getLogger("supervise")
@@ -48,8 +52,9 @@ SPAWN_SLICE = 0.005  # seconds of spawning at a time, before the loop may look a
 class Supervisor:
     """All active groups. Everything here runs in the loop's thread."""
 
-    def __init__(self, logs: Logs, reaper: Reaper, bus: Bus) -> None:
+    def __init__(self, logs: Logs, reaper: Reaper, bus: Bus, memory: Memory | None = None) -> None:
         self.logs, self.bus = logs, bus
+        self.memory = memory or Memory(None, Handover())
         self.groups: dict[str, Group] = {}
         self.state = DaemonState.RUNNING
         self.serverurl: str | None = None  # what children get as SUPERVISOR_SERVER_URL when theirs is AUTO
@@ -58,6 +63,7 @@ class Supervisor:
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
         self._spawns: deque[Process] = deque()
+        self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
     # Groups
 
@@ -72,9 +78,19 @@ class Supervisor:
 
     def add_process(self, group: Group, config: ProgramConfig) -> Process:
         """Add one process, STOPPED, to an active group."""
-        process = Process(ProcessMachine(config), self.logs.open(config), group.name)
+        record = self.memory.recall(group.name, config.name)
+        process = Process(ProcessMachine(config), self.logs.open(config, record and record.get("auto")), group.name)
         group.processes[config.name] = process
+        self.regroup(group)
+        if record is not None:
+            restore(process, record, self.memory.handover)
+            self._continue(process)
         return process
+
+    def regroup(self, group: Group) -> None:
+        """The members or the options of a group have changed: have those look who set their `wiring`."""
+        for look in self.wirers:
+            look(group)
 
     def remove_process(self, group: Group, name: str) -> None:
         """Forget a process that is at rest."""
@@ -89,6 +105,11 @@ class Supervisor:
     def _release(self, process: Process) -> None:
         if process.timer is not None:
             process.timer.cancel()
+        if process.adopted is not None:
+            process.adopted.close()
+        self.memory.forget(process.group, process.name)
+        if process.wiring is not None:
+            process.wiring.close()
         process.logs.close()
         for _, waiter in process.waiters:
             if not waiter.done():
@@ -139,6 +160,7 @@ class Supervisor:
             log.log(level, "%s", text)
         if isinstance(event, Exited):
             self._record(process, event, effects)
+        self.memory.remember(process)  # before anything is done about it
         for effect in effects:
             if isinstance(effect, Spawn) and before is not State.STOPPING and not isinstance(event, Start | Stop):
                 process.restarts += 1
@@ -167,7 +189,7 @@ class Supervisor:
         process.stopped = time.time()
         if process.child is not None and process.child.stdin is not None:
             process.child.stdin.close()
-        process.child = None
+        process.child = process.adopted = process.start_time = None
         exits = [effect for effect in effects if isinstance(effect, Changed) and effect.old is not State.STARTING]
         expected = bool(exits) and exits[0].expected
         uptime = max(0.0, process.stopped - process.started)
@@ -201,7 +223,7 @@ class Supervisor:
             old=change.old,
             new=change.new,
             expected=change.expected,
-            tries=process.machine.attempts,
+            tries=change.tries,
             pid=pid or process.machine.pid or 0,
             at=time.time(),
         )
@@ -226,37 +248,96 @@ class Supervisor:
         try:
             filename, argv = lookup(config, os.environ.get("PATH"))
             env = environment(config, os.environ, self.serverurl)
-            with process.logs.pipes() as ends:
-                child = spawn(config, filename, argv, env, stdout=ends.stdout, stderr=ends.stderr)
+            with (process.wiring or process.logs).pipes() as ends:
+                self.memory.remember(process)  # with the pipes by which the child can be found
+                child = spawn(config, filename, argv, env, stdout=ends.stdout, stderr=ends.stderr, stdin=ends.stdin)
         except (SpawnError, OSError, ValueError) as exc:
             self.tell(process, SpawnFailed(str(exc)))
             return
-        process.child = child
+        self._spawned(process, child)
+        self._reaper.watch(child.pid, lambda status, core: self._ended(process, status, core))
+
+    def _spawned(self, process: Process, child: Child) -> None:
+        process.child, process.start_time = child, start_time(child.pid)
         process.started = time.time()
         process.leftovers = ()
         process.logs.started(child.pid)
         self.tell(process, Spawned(child.pid))
-        self._reaper.watch(child.pid, lambda status, core: self._ended(process, status, core))
+
+    def _watch(self, process: Process, pid: int) -> None:
+        if parent_of(pid) == os.getpid():
+            self._reaper.watch(pid, lambda status, core: self._ended(process, status, core))
+            return
+        try:
+            statuses = self.memory.handover.statuses
+            process.adopted = Adopted(pid, lambda status, core: self._ended(process, status, core), statuses)
+        except OSError:  # it has just gone
+            self._ended(process, None, False)
 
     def _ended(self, process: Process, status: int | None, core: bool) -> None:
         """The process is gone; what it wrote comes first (B7), and only then is its end told."""
-        process.logs.drain(lambda: self.tell(process, Exited(status, core)))
+        if process.wiring is not None:
+            process.wiring.ended()
+        failure, process.failure = process.failure, ""
+        process.logs.drain(lambda: self.tell(process, Exited(status, core, failure)))
 
     def _kill(self, process: Process, pid: int | None, sig: int, group: bool) -> None:
-        # Our own child keeps its pid until we reap it in this very thread, so the pid cannot be another's.
-        if pid is None:
-            return
         try:
-            (os.killpg if group else os.kill)(pid, sig)
+            self.send(process, sig, group)
         except ProcessLookupError:
             pass  # it has ended, and `Exited` is on its way
         except OSError as exc:
             self.tell(process, SignalFailed(f"signal {sig} could not be sent to {pid}: {exc.strerror}"))
 
+    def send(self, process: Process, sig: int, group: bool = False) -> None:
+        """Send a signal, never to another process than ours. Raises ProcessLookupError, OSError."""
+        pid = process.machine.pid
+        if pid is None:
+            raise ProcessLookupError
+        if process.adopted is not None:
+            process.adopted.signal(sig, group)
+        else:  # our own child keeps its pid until we reap it, which happens in this very thread
+            (os.killpg if group else os.kill)(pid, sig)
+
     def _sweep(self, process: Process, sid: int, sig: int) -> None:
         if process.sweeper is None:
             process.sweeper = Sweeper(sid, lambda: self.tell(process, Swept()))
         process.sweeper.signal(sig)
+
+    # After a daemon before us
+
+    def _continue(self, process: Process) -> None:
+        """Take a restored process up where it stood: adopted, ended meanwhile, or about to be spawned."""
+        machine = process.machine
+        self._arm(process)
+        match machine.state:
+            case State.STARTING if machine.pid is None:
+                self._find_or_spawn(process)
+            case State.STOPPING if machine.pid is None and machine.sweeping is not None:
+                self._sweep(process, machine.sweeping, machine.config.stopsignal)
+            case State.STOPPING if machine.pid is None:
+                self._find_or_spawn(process)
+        if machine.pid is None:
+            return
+        if is_alive(process):
+            log.info("adopted: '%s' with pid %d", process.name, machine.pid)
+            self._watch(process, machine.pid)
+        else:
+            log.warning("%s (pid %d) ended while no daemon was there", process.name, machine.pid)
+            self._ended(process, *self.memory.handover.end_of(machine.pid))
+
+    def _find_or_spawn(self, process: Process) -> None:
+        """The daemon before us died in the middle of a spawn: there is a child, or there is none."""
+        inodes = process.logs.inodes()["stdout"]
+        pid = self.memory.handover.leader_with(inodes[0]) if inodes else None
+        if pid is not None:
+            log.info("adopted: '%s' with pid %d, which was just being spawned", process.name, pid)
+            self._spawned(process, Child(pid, None))
+            self._watch(process, pid)
+        elif process.state is State.STARTING:
+            self._perform(process, None, Spawn())
+        else:
+            self.tell(process, SpawnFailed("the daemon ended before it was spawned"))
 
     # Waiting
 

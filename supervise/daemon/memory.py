@@ -1,0 +1,136 @@
+"""What the daemon remembers of processes beyond its own life, and how it takes them up again.
+
+A record is written after every step of a machine and before anything is done about it, and once more between making
+the pipes of a spawn and the spawn. So whatever moment the daemon dies at, the next one knows of every process, or where
+to look for one whose pid nobody had the time to write down: it is the session leader with that pipe as its stdout.
+"""
+
+import dataclasses
+import logging
+import os
+from typing import Any
+
+from supervise.core.events import State
+from supervise.core.process import ProcessMachine
+from supervise.daemon.process import Exit, Process
+from supervise.system.handover import Handover
+from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, start_time
+from supervise.system.spawn import Child
+from supervise.system.stdin import Stdin
+
+log = logging.getLogger("supervise")
+
+MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
+FACTS = ("started", "stopped", "restarts")
+REASON = 300  # characters of a reason that are kept
+
+
+class Memory:
+    """The journal, seen as processes. Loop thread only.
+
+    Without a journal (no memory file system could be used) nothing is remembered, and `problem` says why.
+    """
+
+    def __init__(self, journal: Journal | None, handover: Handover, problem: str = "") -> None:
+        self.handover, self.problem = handover, problem
+        self._journal = journal
+        self._slots: dict[tuple[str, str], int] = {}
+        self._records: dict[tuple[str, str], Record] = {}
+        if journal is not None:
+            for slot, record in journal.records.items():
+                self._slots[record["group"], record["name"]] = slot
+                self._records[record["group"], record["name"]] = record
+
+    def recall(self, group: str, name: str) -> Record | None:
+        """What an earlier daemon left of a process, once."""
+        return self._records.pop((group, name), None)
+
+    def unclaimed(self) -> list[Record]:
+        """What is left of processes that nobody has recalled: they are not configured any more."""
+        return list(self._records.values())
+
+    def remember(self, process: Process) -> None:
+        """Write down how a process stands. Never raises."""
+        if self._journal is None:
+            return
+        key = (process.group, process.name)
+        try:
+            if (slot := self._slots.get(key)) is None:
+                slot = self._slots[key] = self._journal.allocate()
+            self._journal.write(slot, to_record(process))
+        except (JournalError, ValueError) as exc:
+            if not self.problem:
+                log.error("%s is not remembered beyond a crash: %s", process.namespec, exc)
+            self.problem = str(exc)
+
+    def forget(self, group: str, name: str) -> None:
+        """Remove a process from memory."""
+        slot = self._slots.pop((group, name), None)
+        if slot is not None and self._journal is not None:
+            self._journal.free(slot)
+
+    def close(self, *, everything_stopped: bool) -> None:
+        """The end: what has stopped by order need not be remembered."""
+        self.handover.close()
+        if self._journal is not None:
+            self._journal.close(remove=everything_stopped)
+
+
+def to_record(process: Process) -> Record:
+    """All of a process that the next daemon needs, as JSON values."""
+    machine = process.machine
+    record: dict[str, Any] = {"group": process.group, "name": process.name}
+    record |= {name: getattr(machine, name) for name in MACHINE}
+    record |= {name: getattr(process, name) for name in FACTS}
+    record["reason"] = machine.reason[:REASON]
+    record["start_time"] = process.start_time
+    record["stdin"] = process.child.stdin.inode if process.child and process.child.stdin else None
+    record["pipes"] = process.logs.inodes()
+    record["auto"] = process.logs.auto_paths()
+    record["exits"] = [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]
+    return record
+
+
+def restore(process: Process, record: Record, handover: Handover) -> None:
+    """Make a process stand as it was recorded. Its log pipes are open again where anybody still has them."""
+    machine = process.machine
+    for name in MACHINE:
+        if name in record:
+            setattr(machine, name, record[name])
+    machine.state = State(machine.state)
+    for name in FACTS:
+        setattr(process, name, record.get(name, 0))
+    for at, status, text, expected, uptime in record.get("exits", ()):
+        process.exits.append(Exit(at, status, text, expected, uptime, ()))
+    process.logs.resume(record.get("pipes", {}), handover.pipe)
+    if machine.pid is not None:
+        process.start_time = record.get("start_time")
+        stdin = record.get("stdin")
+        process.child = Child(machine.pid, Stdin(stdin) if stdin is not None else None)
+
+
+def is_alive(process: Process) -> bool:
+    """Whether the recorded process is still there: the same pid is not enough (a zombie counts, it has a status)."""
+    pid = process.machine.pid
+    return pid is not None and process.start_time is not None and start_time(pid) == process.start_time
+
+
+def open_memory(path: str, handover: Handover, identifier: str) -> Memory:
+    """Open the journal at `path`, forgetting what was written before the last boot.
+
+    Raises JournalError for one that must not be overlooked: written by a newer version of this program.
+    """
+    journal = Journal(path)
+    boot = boot_id()
+    header = journal.header
+    if header is not None and header.get("schema", 0) > SCHEMA:
+        journal.close(remove=False)
+        raise JournalError(
+            f"{path} was written by a newer version (schema {header['schema']}, this one knows {SCHEMA}): "
+            f"programs may be running. Start that version, or stop them and remove the file"
+        )
+    if header is None or header.get("boot") != boot:
+        journal.close(remove=True)
+        journal = Journal(path)
+    journal.begin({"boot": boot, "identifier": identifier, "pid": os.getpid()})
+    return Memory(journal, handover)
