@@ -1,29 +1,20 @@
-"""The listening sockets of the control interface.
-
-A unix socket comes into being under a private name, with its mode and owner, and is then renamed into place: nobody
-can connect before it is protected, and file systems without hard links will do (supervisord uses link(2)).
-"""
+"""The listening sockets of the control interface."""
 
 import errno
-import logging
 import os
 import pwd
 import socket
-import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from supervise.config.model import ServerConfig
+from supervise.system.bind import LONGEST_PATH, Inode, OwnerError, bind_inet, bind_unix, is_at, remove
 
 BACKLOG = 1024
-LONGEST_PATH = 107  # unix(7): sun_path has 108 bytes, one of them for the null
 IN_USE = (
     "Another program is already listening on a port that one of our HTTP servers is configured to use.  "
     "Shut this program down first before starting supervisord."
 )
-
-logger = logging.getLogger("supervise")
 
 
 class SocketError(Exception):
@@ -36,7 +27,7 @@ class Listener:
 
     config: ServerConfig
     sock: socket.socket
-    inode: tuple[int, int] | None = None  # device and number of a unix socket's file
+    inode: Inode | None = None  # of a unix socket's file
 
     @property
     def url(self) -> str:
@@ -49,19 +40,12 @@ class Listener:
     @property
     def intact(self) -> bool:
         """The file of a unix socket is still ours; always true for other sockets."""
-        if self.inode is None:
-            return True
-        try:
-            found = os.lstat(self.config.file)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self.inode
+        return self.inode is None or is_at(self.config.file, self.inode)
 
     def close(self) -> None:
         """Stop listening, and remove the file if it is still ours. May be called again."""
-        if self.inode and self.intact:
-            with suppress(OSError):
-                os.unlink(self.config.file)
+        if self.inode:
+            remove(self.config.file, self.inode)
         self.sock.close()
 
 
@@ -90,78 +74,33 @@ def listen_all(configs: Iterable[ServerConfig]) -> list[Listener]:
 
 def _listen_unix(config: ServerConfig) -> Listener:
     path = config.file
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise SocketError(
-            f"Cannot open an HTTP server: the socket's path is longer than {LONGEST_PATH} bytes, "
-            f"and no client could connect to it: {path}"
-        )
     try:
-        _clear(path)
-        directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        sock, inode = bind_unix(path, mode=config.chmod, owner=config.chown, backlog=BACKLOG)
+    except OwnerError:
+        raise SocketError(_not_permitted(path, config.chown)) from None
     except OSError as error:
-        raise _error(error, path) from None
-    # The private name is longer than the last one and might not fit: the directory is named by its descriptor.
-    private = f"{os.path.basename(path)}.{os.getpid()}"
-    place = f"/proc/self/fd/{directory}/{private}" if len(os.fsencode(path)) > 90 else f"{path}.{os.getpid()}"
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        match error.errno:
+            case errno.ENAMETOOLONG:
+                raise SocketError(
+                    f"Cannot open an HTTP server: the socket's path is longer than {LONGEST_PATH} bytes, "
+                    f"and no client could connect to it: {path}"
+                ) from None
+            case errno.ENOTSOCK:
+                raise SocketError(f"Cannot open an HTTP server: {path} exists and is not a socket") from None
+            case _:
+                raise _error(error, path) from None
+    return Listener(config, sock, inode)
+
+
+def _not_permitted(path: str, owner: tuple[int, int] | None) -> str:
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(place)
-        try:
-            sock.bind(place)
-            os.chmod(place, config.chmod)
-            if config.chown is not None:
-                _chown(place, path, config.chown)
-            sock.listen(BACKLOG)
-            found = os.lstat(place)
-            os.rename(place, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(place)
-            raise
-    except OSError as error:
-        sock.close()
-        raise _error(error, path) from None
-    except BaseException:
-        sock.close()
-        raise
-    finally:
-        os.close(directory)
-    return Listener(config, sock, (found.st_dev, found.st_ino))
-
-
-def _clear(path: str) -> None:
-    """See that nobody listens at the path, and that there is nothing but an old socket. Raises SocketError, OSError."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(mode):
-        return  # rename will replace the link, not what it points to
-    if not stat.S_ISSOCK(mode):
-        raise SocketError(f"Cannot open an HTTP server: {path} exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        code = probe.connect_ex(path)
-    if code in {0, errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE}:  # EAGAIN: it listens, and its queue is full
-        raise SocketError(f"{IN_USE}  ({path})")
-    if code == errno.ECONNREFUSED:
-        logger.warning("Unlinking stale socket %s", path)
-    elif code != errno.ENOENT:
-        raise OSError(code, os.strerror(code))
-
-
-def _chown(place: str, path: str, owner: tuple[int, int]) -> None:
-    try:
-        os.chown(place, *owner)
-    except PermissionError:
-        try:
-            user = pwd.getpwuid(os.geteuid()).pw_name
-        except KeyError:
-            user = str(os.geteuid())
-        raise SocketError(
-            f'Not permitted to chown {path} to uid/gid {owner}; adjust "sockchown" value in config file or on '
-            f"command line to values that the current user ({user}) can successfully chown"
-        ) from None
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return (
+        f'Not permitted to chown {path} to uid/gid {owner}; adjust "sockchown" value in config file or on '
+        f"command line to values that the current user ({user}) can successfully chown"
+    )
 
 
 def _listen_inet(config: ServerConfig) -> list[Listener]:
@@ -177,7 +116,7 @@ def _listen_inet(config: ServerConfig) -> list[Listener]:
     problem: OSError | None = None
     for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
         try:
-            opened.append(Listener(config, _bind_inet(family, address)))
+            opened.append(Listener(config, _bind(family, address)))
         except OSError as error:
             problem = error
             if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
@@ -190,18 +129,9 @@ def _listen_inet(config: ServerConfig) -> list[Listener]:
     raise _error(problem or OSError(errno.EADDRNOTAVAIL, "no address"), where)
 
 
-def _bind_inet(family: int, address: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
+    only_v6 = family == socket.AF_INET6  # IPv4 has a socket of its own
+    return bind_inet(family, address, backlog=BACKLOG, only_v6=only_v6)
 
 
 def _error(error: OSError, where: str) -> SocketError:
