@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from supervise import __version__
+from supervise.errors import ConfigError
 
 
 class Flag(NamedTuple):
@@ -86,7 +87,7 @@ def _params() -> list[click.Parameter]:
     return [
         click.Option(
             [*filter(None, (flag.short, flag.long)), flag.long.lstrip("-")],
-            is_flag=not flag.value,
+            is_flag=None if flag.value else True,
             metavar=flag.value or None,
             help=flag.help,
         )
@@ -115,19 +116,19 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
 
 
 def _found(cwd: str) -> str:
-    """The configuration in one of the default places. Raises click.UsageError.
+    """The configuration in one of the default places. Raises click.UsageError."""
+    from supervise.config.discover import find, places  # noqa: PLC0415
 
-    Root takes only what root wrote: one of the places is the current directory, which may be anybody's (supervisord
-    warns, and runs it).
-    """
-    from supervise.config.discover import find  # noqa: PLC0415
-
-    path: str | None = find(sys.argv[0], cwd)
+    try:
+        path = find(sys.argv[0], cwd)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
     if path is None:
-        raise click.UsageError("No config file found at default paths; use the -c option to specify one")
-    owner = os.stat(path).st_uid
-    if os.geteuid() == 0 and owner != 0:
-        raise click.UsageError(f"{path} was found by searching, but belongs to uid {owner}, not root; use -c to run it")
+        looked = ", ".join(places(sys.argv[0], cwd))
+        raise click.UsageError(
+            f"No config file found at default paths ({looked}); "
+            "use the -c option to specify a config file at a different path"
+        )
     return path
 
 

@@ -9,7 +9,6 @@ import asyncio
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervise.config.model import Config
-from supervise.core.events import DaemonState
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
 from supervise.daemon.lifecycle import Lifecycle
@@ -25,9 +23,10 @@ from supervise.daemon.logs import Logs
 from supervise.daemon.mainlog import MainLog, install
 from supervise.daemon.report import Report
 from supervise.daemon.servers import Servers
+from supervise.daemon.signals import Signals
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Updater
-from supervise.errors import CommandError, ConfigErrors
+from supervise.errors import ConfigErrors
 from supervise.system.daemonize import Starter, close_all, daemonize, secure_descriptors
 from supervise.system.lock import LockedError, PidFile
 from supervise.system.notify import Notifier
@@ -42,6 +41,7 @@ RUNNING_AS_ROOT = (
     "Supervisor is running as root.  Privileges were not dropped because no user is specified in the config file.  "
     "If you intend to run as root, you can set user=root in the config file to avoid this message."
 )
+API = "supervise.api.app"
 LOG_PATIENCE = 3.0  # seconds the main log may take to open before programs start without it
 NEXT_START = ("pidfile", "user", "nodaemon", "directory", "minfds", "minprocs")  # what a reload cannot change
 
@@ -94,19 +94,20 @@ def complaint(error: Exception) -> str:
     """What stands on stderr when nothing can be done: supervisord's two lines, or more for several problems."""
     text = str(error)
     if isinstance(error, ConfigErrors):  # what concerns a file as a whole names it where it matters
-        text = "\n".join(str(problem) if problem.line else problem.message for problem in error.problems)
+        text = "\n".join(str(each) if each.line or each.option else each.message for each in error.problems)
     return f"Error: {text}\nFor help, use supervise -h\n"
 
 
 def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog, inherited: frozenset[int]) -> Ground:
     """Everything that may be refused, in an order that leaves nothing behind. Raises StartError."""
     daemon = config.daemon
-    for level, text in config.messages:
-        log.log(level, "%s", text)
+    messages = list(config.messages)
     for limit, wanted in ((NOFILE, daemon.minfds), (NPROC, daemon.minprocs)):  # as root still, who may raise them
         if said := raise_to(limit, wanted):
-            log.log(*said)
-    _choose_user(config)
+            messages.append(said)
+    messages.append(_choose_user(config))
+    for level, text in sorted(messages, key=lambda message: -message[0]):  # supervisord: the worst first
+        log.log(level, "%s", text)
     try:
         pidfile = PidFile.acquire(daemon.pidfile)
         try:
@@ -147,17 +148,22 @@ def _used_as_logs(config: Config) -> set[int]:
     return {int(name) for folder, name in places if folder in {"/dev/fd", "/proc/self/fd"} and name.isdecimal()}
 
 
-def _choose_user(config: Config) -> None:
+def _choose_user(config: Config) -> tuple[int, str]:
+    """Become it, and return what is to be logged. Raises StartError."""
     daemon = config.daemon
     if daemon.uid is not None:
+        if daemon.uid != os.getuid():  # who may be unable to read what Python would import later
+            for name in (API, "concurrent.futures.thread"):
+                importlib.import_module(name)
         try:
             become(daemon.uid, daemon.gid)
         except SwitchError as error:
             raise StartError(str(error)) from None
-        log.info("Set uid to user %d succeeded", daemon.uid)
-    elif os.getuid() == 0:
+        return logging.INFO, f"Set uid to user {daemon.uid} succeeded"
+    if os.getuid() == 0:
         # In a container, root is how PID 1 is meant to run: worth a line, not an alarm.
-        log.log(logging.INFO if os.getpid() == 1 else logging.CRITICAL, "%s", RUNNING_AS_ROOT)
+        return logging.INFO if os.getpid() == 1 else logging.CRITICAL, RUNNING_AS_ROOT
+    return logging.DEBUG, f"running as uid {os.getuid()}"
 
 
 async def _live(ground: Ground) -> None:
@@ -192,7 +198,7 @@ async def _live(ground: Ground) -> None:
 
 
 async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
-    config, loop = ground.config, asyncio.get_running_loop()
+    config = ground.config
     updater = Updater(supervisor, config, ground.load)
     lifecycle: Lifecycle
 
@@ -209,9 +215,9 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     if not ground.pidfile.write():
         log.critical("could not write pidfile %s", ground.pidfile.path)
     log.info("supervisord started with pid %d", os.getpid())
-    _listen_to_signals(loop, commands, lifecycle, report)
-    lifecycle.begin(config)
+    Signals(commands, lifecycle, report)
     try:
+        lifecycle.begin(config)
         await asyncio.sleep(0)  # the programs first
         await asyncio.sleep(0)
         await _answer(ground, commands)
@@ -230,7 +236,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
 
 async def _answer(ground: Ground, commands: Commands) -> None:
     """Serve the control interface. Its import takes a quarter of a second, hence late and in a thread."""
-    await asyncio.to_thread(importlib.import_module, "supervise.api.app")
+    await asyncio.to_thread(importlib.import_module, API)
     from supervise.api.app import Api  # noqa: PLC0415
 
     await ground.servers.serve(Api(commands), [plugin.name for plugin in ground.config.rpcinterfaces])
@@ -252,42 +258,6 @@ def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:
         os.umask(new.daemon.umask)
     supervisor.serverurl = new.serverurl
     ground.config = new
-
-
-def _listen_to_signals(
-    loop: asyncio.AbstractEventLoop, commands: Commands, lifecycle: Lifecycle, report: Report
-) -> None:
-    """supervisord's signals. As PID 1 nothing else is passed on: every program has its own `stopsignal`, and the
-    default action of what a program does not expect is death."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def reload() -> None:
-        report.reloading()
-        try:
-            await commands.reload(wait=False)
-        except CommandError:  # said in the log by who refused
-            report.reload_refused()
-
-    def hangup() -> None:
-        if commands.supervisor.state is DaemonState.SHUTDOWN:
-            log.warning("ignored SIGHUP indicating restart request (shutdown in progress)")
-            return
-        log.warning("received SIGHUP indicating restart request")
-        tasks.add(task := loop.create_task(reload()))
-        task.add_done_callback(tasks.discard)
-
-    def leave(name: str) -> None:
-        log.warning("received %s indicating exit request", name)
-        lifecycle.shutdown()
-
-    def reopen() -> None:
-        log.info("received SIGUSR2 indicating log reopen request")
-        commands.reopen_logs()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, leave, number.name)
-    loop.add_signal_handler(signal.SIGHUP, hangup)
-    loop.add_signal_handler(signal.SIGUSR2, reopen)
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -1,0 +1,71 @@
+"""What signals mean to the daemon: supervisord's, with its log lines."""
+
+import asyncio
+import logging
+import signal
+
+from supervise.core.events import DaemonChanged, DaemonState, Notification
+from supervise.daemon.commands import Commands
+from supervise.daemon.lifecycle import Lifecycle
+from supervise.daemon.report import Report
+from supervise.errors import CommandError
+
+log = logging.getLogger("supervise")
+
+
+class Signals:
+    """TERM, INT and QUIT end the daemon, HUP reloads it, USR2 reopens its logs. For the thread of the running loop.
+
+    As PID 1, too, nothing is passed on to programs: each has its own `stopsignal`, and what a program does not expect
+    kills it.
+    """
+
+    def __init__(self, commands: Commands, lifecycle: Lifecycle, report: Report) -> None:
+        self._commands, self._lifecycle, self._report = commands, lifecycle, report
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            self._loop.add_signal_handler(number, self._leave, number.name)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._reopen)
+        commands.supervisor.bus.listen(self._told)
+
+    def _leave(self, name: str) -> None:
+        log.warning("received %s indicating exit request", name)
+        self._lifecycle.shutdown()
+
+    def _reopen(self) -> None:
+        log.info("received SIGUSR2 indicating log reopen request")
+        self._commands.reopen_logs()
+
+    def _hangup(self) -> None:
+        match self._commands.supervisor.state:
+            case DaemonState.SHUTDOWN:
+                log.warning("ignored SIGHUP indicating restart request (shutdown in progress)")
+                return
+            case state:
+                log.warning("received SIGHUP indicating restart request")
+        if self._task or state is DaemonState.RESTARTING:
+            self._again = True  # the files may have changed since the reload under way has read them
+        else:
+            self._task = self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        self._report.reloading()
+        try:
+            await self._commands.reload()
+        except CommandError:  # who refused has said so in the log
+            self._report.reload_refused()
+        finally:
+            self._task = None
+            self._once_more()
+
+    def _told(self, notification: Notification) -> None:
+        if notification == DaemonChanged(DaemonState.RUNNING):
+            self._loop.call_soon(self._once_more)
+
+    def _once_more(self) -> None:
+        if self._again and not self._task and self._commands.supervisor.state is DaemonState.RUNNING:
+            self._again = False
+            self._task = self._loop.create_task(self._reload())
