@@ -145,7 +145,9 @@ class _Builder:
         self.fix_user(section, shared)
         count, first = get(section, options["numprocs"], names), get(section, options["numprocs_start"], names)
         self.check_template(section, count)
-        if not section.get("command"):
+        if count <= 0:
+            self.problems.warn(section.place("numprocs"), f"numprocs is {count}: there is no process")
+        elif not section.get("command"):
             self.problems.error(section.place(), f"program section {section.name} does not specify a command")
         if count > MAX_PROCESSES:
             self.problems.error(section.place("numprocs"), f"{count} is above upper bound ({MAX_PROCESSES})")

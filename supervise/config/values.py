@@ -56,6 +56,14 @@ class StopScope(enum.Enum):
     TREE = "tree"
 
 
+class OnLeftover(enum.Enum):
+    """What a starting daemon does with programs that one before it left running."""
+
+    ADOPT = "adopt"
+    STOP = "stop"
+    IGNORE = "ignore"
+
+
 class UserEnv(enum.Enum):
     """What `user=` does to HOME, USER, LOGNAME and SHELL."""
 
@@ -92,7 +100,7 @@ def seconds(text: str) -> float:
     try:
         number = int(text)
     except ValueError as why:
-        words = text.strip().lower()
+        words = text.strip()
         try:
             amount = math.fsum(float(n) * _UNITS[unit] for n, unit in _parts(words))
         except ValueError:
@@ -197,7 +205,10 @@ def address(text: str) -> tuple[str, int]:
 
 def port_number(text: str) -> int:
     """1 to 65535."""
-    port = int(text)
+    try:
+        port = int(text)
+    except ValueError as why:
+        raise ValueError(f"{why}; expected a port from 1 to 65535, as in localhost:9001 or *:9001") from None
     if not 1 <= port <= 65535:
         side, bound = ("below lower", 1) if port < 1 else ("above upper", 65535)
         raise ValueError(f"{port} is {side} bound ({bound})")
@@ -322,4 +333,5 @@ SOCKET_OWNER = Type("user or user:group", str, locate=_named("socket_owner", Mac
 ADDRESS = Type("host:port, :port, *:port or a port", address, ("integer",))
 URL = Type("a URL, or AUTO", server_url)
 STOP_SCOPE = Type("process, group or tree", choice(StopScope), enum=tuple(m.value for m in StopScope))
+ON_LEFTOVER = Type("adopt, stop or ignore", choice(OnLeftover), enum=tuple(m.value for m in OnLeftover))
 USER_ENV = Type("keep, set or clean", choice(UserEnv), enum=tuple(m.value for m in UserEnv))

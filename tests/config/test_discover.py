@@ -43,6 +43,11 @@ def test_root_takes_only_what_root_wrote(tmp_path: Path) -> None:
         find("/no/bin/supervise", str(tmp_path))
 
 
+def test_nothing_at_all(tmp_path: Path) -> None:
+    found = find("/no/bin/supervise", str(tmp_path))
+    assert found is None or found.startswith("/etc/")
+
+
 def test_the_main_file_of_a_directory(tmp_path: Path) -> None:
     assert in_directory(str(tmp_path)) == str(tmp_path)
     for name in ("supervisord.conf", "supervise.conf", "supervise.toml"):

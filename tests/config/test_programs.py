@@ -264,8 +264,10 @@ def test_a_user_without_a_group(look: Look) -> None:
 
 
 def test_numprocs_of_nothing(look: Look) -> None:
-    (group,) = groups(look("[program:a]\ncommand=x\nnumprocs=0"))
+    found = look("[program:a]\ncommand=x\nnumprocs=0")
+    (group,) = groups(found)
     assert group.processes == ()
+    assert [warning.message for warning in found.warnings] == ["numprocs is 0: there is no process"]
 
 
 def test_names_that_supervisord_lets_through_warn(look: Look) -> None:
