@@ -33,6 +33,7 @@ def refuses(session: Session, action: str, words: Sequence[str]) -> bool:
 @json_option
 @pass_session
 def avail(session: Session, words: Sequence[str], as_json: bool) -> None:
+    """Print what is configured, in use or not."""
     if refuses(session, "avail", words):
         return
     found = session.client.available()
@@ -48,6 +49,7 @@ def avail(session: Session, words: Sequence[str], as_json: bool) -> None:
 @json_option
 @pass_session
 def reread(session: Session, words: Sequence[str], as_json: bool) -> None:
+    """Print which groups differ in the files."""
     if refuses(session, "reread", words):
         return
     try:
@@ -75,6 +77,7 @@ def complain_of_config(session: Session, error: ServerError) -> None:
 @groups_argument
 @pass_session
 def add(session: Session, groups: Sequence[str]) -> None:
+    """Activate groups; one that is active is no failure."""
     for group in groups:
         try:
             session.client.add_group(group)
@@ -93,6 +96,7 @@ def add(session: Session, groups: Sequence[str]) -> None:
 @groups_argument
 @pass_session
 def remove(session: Session, groups: Sequence[str]) -> None:
+    """Forget groups that are at rest."""
     for group in groups:
         try:
             session.client.remove_group(group)
@@ -113,6 +117,7 @@ def remove(session: Session, groups: Sequence[str]) -> None:
 @json_option
 @pass_session
 def update(session: Session, groups: Sequence[str], dry_run: bool, as_json: bool) -> None:
+    """Carry out what the files say; prints a line for each group, and for each process touched."""
     try:
         steps = session.client.update([] if "all" in groups else list(groups), dry_run=dry_run)
     except ServerError as error:
@@ -121,8 +126,8 @@ def update(session: Session, groups: Sequence[str], dry_run: bool, as_json: bool
     if as_json:
         session.out_json(steps)
     for step in steps:
-        failed = step["text"].startswith("ERROR") or "has problems" in step["text"]
-        session.code = GENERIC if failed else session.code
+        if step["kind"] == "error":
+            session.code = GENERIC
         if not as_json:
             session.out(step["text"])
 
@@ -132,6 +137,7 @@ def update(session: Session, groups: Sequence[str], dry_run: bool, as_json: bool
 @wait_option
 @pass_session
 def shutdown(session: Session, words: Sequence[str], wait: bool) -> None:
+    """End the daemon, after asking a person."""
     if refuses(session, "shutdown", words):
         return
     if session.sure("Really shut the remote supervisord process down y/N? "):
@@ -147,6 +153,7 @@ def shutdown(session: Session, words: Sequence[str], wait: bool) -> None:
 @wait_option
 @pass_session
 def reload(session: Session, words: Sequence[str], wait: bool) -> None:
+    """Restart the daemon, after asking a person."""
     if refuses(session, "reload", words):
         return
     if session.sure("Really restart the remote supervisord process y/N? "):
@@ -163,6 +170,7 @@ def reload(session: Session, words: Sequence[str], wait: bool) -> None:
 @json_option
 @pass_session
 def version(session: Session, words: Sequence[str], as_json: bool) -> None:
+    """Print supervisord's version that the daemon is compatible with."""
     if refuses(session, "version", words):
         return
     daemon = session.client.daemon()
@@ -176,6 +184,7 @@ def version(session: Session, words: Sequence[str], as_json: bool) -> None:
 @words_argument
 @click.pass_context
 def open_(ctx: click.Context, words: Sequence[str]) -> None:
+    """Connect to another daemon and show its processes; the exit code stays as it was."""
     session = ctx.find_object(Session) or ctx.fail("no session")
     url = " ".join(words)
     if not url.startswith(("http://", "unix://")):
@@ -194,6 +203,7 @@ def open_(ctx: click.Context, words: Sequence[str]) -> None:
 @words_argument
 @pass_session
 def help_(session: Session, words: Sequence[str]) -> None:
+    """Print the table of actions, or the forms of one."""
     if words:
         topic = " ".join(words)
         session.out(usage(topic) if topic in FORMS else f"*** No help on {topic}")
@@ -206,5 +216,6 @@ def help_(session: Session, words: Sequence[str]) -> None:
 @words_argument
 @pass_session
 def quit_(session: Session, words: Sequence[str]) -> None:
+    """Print the newline that supervisorctl prints, and end the shell."""
     session.out("")
     session.leaving = True

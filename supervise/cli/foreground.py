@@ -32,20 +32,21 @@ Piece = tuple[int, bytes]  # which stream, and what it said; b"" when it has end
 
 def follow(session: Session, names: Sequence[str], channel: str, start: int, lines: int | None) -> None:
     """Print logs until Ctrl-C, or until all have ended. The name "" is the daemon's own log."""
-    session.out(LEAVE)
-    sys.stdout.flush()
-    streams = []
+    streams, failures = [], []
     for name in names:
         try:
-            # Opened before the last lines are read: a line may come twice then, but none is missed.
-            stream = session.client.follow(name, channel, start if lines is None else 0)
-            streams.append((name, stream))
-            if lines is not None:
-                _print(session, names, name, session.client.read_log(name, channel, lines=lines))
+            streams.append((name, session.client.follow(name, channel, start if lines is None else 0)))
         except ServerError as error:
             if error.fault not in FAULTS:
                 raise
-            session.fail(f"{name or 'supervisord'}: ERROR ({FAULTS[Fault(error.fault)]})")
+            failures.append(f"{name or 'supervisord'}: ERROR ({FAULTS[Fault(error.fault)]})")
+    session.out(LEAVE)
+    for text in failures:
+        session.fail(text)
+    sys.stdout.flush()
+    for name, _ in streams if lines is not None else ():
+        # Read after the stream has been opened: a line may come twice then, but none is missed.
+        _print(session, names, name, session.client.read_log(name, channel, lines=lines))
     pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
     for number, (_, stream) in enumerate(streams):
         _pump(number, stream, pieces)

@@ -1,5 +1,6 @@
 """Actions on output: tail, maintail, fg, events."""
 
+import json
 from collections.abc import Sequence
 
 import click
@@ -22,17 +23,22 @@ FAULTS = {
 }
 
 # `-100` is supervisorctl's way to write an amount: click must let it pass.
-amounts = {"ignore_unknown_options": True}
+AMOUNTS = {"ignore_unknown_options": True}
 follow_option = click.option("-f", "follow", is_flag=True, help="Follow what is written from now on.")
 lines_option = click.option("-n", "lines", type=click.IntRange(min=0), help="Lines instead of bytes.")
 
 
-@click.command(help=about("tail"), context_settings=amounts)
+@click.command(help=about("tail"), context_settings=AMOUNTS)
 @follow_option
 @lines_option
 @click.argument("words", nargs=-1, shell_complete=complete_processes)
 @pass_session
 def tail(session: Session, follow: bool, lines: int | None, words: Sequence[str]) -> None:
+    """Print the end of a process's log, or follow some."""
+    if len(words) == 1 and words[0].startswith("-"):
+        # supervisorctl looks for a name before it looks at the amount.
+        session.fail("Error: tail requires process name")
+        return
     amount, names = _amount(session, words)
     if amount is None:
         return
@@ -40,31 +46,24 @@ def tail(session: Session, follow: bool, lines: int | None, words: Sequence[str]
     if len(names) > 1 and (names[-1].lower() in CHANNELS or not follow):
         *names, channel = names
         channel = channel.lower()
-    if not names:
-        problem = "tail requires process name" if words else "too few arguments"
-    elif len(names) > 1 and not follow:
-        problem = "too many arguments"
+    if not names or (len(names) > 1 and not follow):
+        session.fail(f"Error: too {'many' if names else 'few'} arguments")
+        session.out(usage("tail"))
     elif channel not in CHANNELS:
         session.fail(f"Error: bad channel {channel!r}")
-        return
     elif follow:
-        start = BYTES if amount < 0 else amount
-        foreground.follow(session, names, channel, FOLLOW_BYTES if amount < 0 else start, lines)
-        return
+        foreground.follow(session, names, channel, FOLLOW_BYTES if amount < 0 else amount, lines)
     else:
         show(session, names[0], names[0], channel, BYTES if amount < 0 else amount, lines)
-        return
-    session.fail(f"Error: {problem}")
-    if problem != "tail requires process name":
-        session.out(usage("tail"))
 
 
-@click.command(help=about("maintail"), context_settings=amounts)
+@click.command(help=about("maintail"), context_settings=AMOUNTS)
 @follow_option
 @lines_option
 @click.argument("words", nargs=-1)
 @pass_session
 def maintail(session: Session, follow: bool, lines: int | None, words: Sequence[str]) -> None:
+    """The same for the daemon's own log."""
     amount, rest = _amount(session, words)
     if amount is None:
         return
@@ -80,16 +79,13 @@ def maintail(session: Session, follow: bool, lines: int | None, words: Sequence[
 
 
 def _amount(session: Session, words: Sequence[str]) -> tuple[int | None, list[str]]:
-    """The `-N` among the words (-1: none; None: it is not a number, and that has been said), and the others."""
+    """The `-N` among the words (-1: none; None: something else with a dash, which has been refused), and the others."""
     amount, rest = -1, []
     for word in words:
         if not word.startswith("-"):
             rest.append(word)
         elif word[1:].isascii() and word[1:].isdigit():
             amount = int(word[1:])
-        elif not any(other for other in words if not other.startswith("-")) and len(words) == 1:
-            # supervisorctl looks for a name before it looks at the amount.
-            return -1, []
         else:
             session.fail(f"Error: bad argument {word}")
             return None, []
@@ -102,7 +98,9 @@ def show(session: Session, name: str, title: str, channel: str, amount: int, lin
         if lines is not None:
             session.write(session.client.read_log(name, channel, lines=lines))
         else:
-            session.write(session.client.read_log(name, channel, bytes=amount) + b"\n")
+            # supervisorctl's -0 is the whole log: its readLog table knows no amount of nothing.
+            asked = {"bytes": amount} if amount else {"offset": 0, "length": 0}
+            session.write(session.client.read_log(name, channel, **asked) + b"\n")
     except ServerError as error:
         session.fail(f"{title}: ERROR ({_log_fault(error)})")
 
@@ -117,6 +115,7 @@ def _log_fault(error: ServerError) -> str:
 @click.argument("names", nargs=-1, shell_complete=complete_processes)
 @pass_session
 def fg(session: Session, names: Sequence[str]) -> None:
+    """Attach the terminal to a process."""
     if not names:
         session.fail("ERROR: no process name supplied")
         session.out(usage("fg"))
@@ -142,8 +141,9 @@ def fg(session: Session, names: Sequence[str]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print each as a JSON document on a line.")
 @pass_session
 def events(session: Session, as_json: bool) -> None:
+    """Print events until interrupted."""
     for event in session.client.events():
         if as_json:
-            session.out_line({"type": event.type, "id": event.id, **event.data})
+            session.out_now(json.dumps({"type": event.type, "id": event.id, **event.data}))
         else:
-            session.out(render.event_line(event.type, event.data))
+            session.out_now(render.event_line(event.type, event.data))

@@ -1,8 +1,9 @@
 """Actions on processes: status, start, stop, restart, signal, pid, clear, rotate, wait, explain."""
 
+import fnmatch
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import click
 
@@ -28,7 +29,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 @click.option("--wide/--plain", default=None, help="More columns, or supervisorctl's; wide is usual on a terminal.")
 @pass_session
 def status(session: Session, names: Sequence[str], as_json: bool, wide: bool | None) -> None:
-    found = look_up(session, names, stderr=as_json)
+    """Print states; exits 3 if something listed is stopped, 4 if a name is unknown or nobody answers."""
+    found = look_up(session, names, UNKNOWN, stderr=as_json)
     if as_json:
         session.out_json(found)
     elif session.terminal if wide is None else wide:
@@ -40,7 +42,7 @@ def status(session: Session, names: Sequence[str], as_json: bool, wide: bool | N
         session.code = NOT_RUNNING
 
 
-def look_up(session: Session, names: Sequence[str], *, stderr: bool = False) -> list[Json]:
+def look_up(session: Session, names: Sequence[str], code: int = GENERIC, *, stderr: bool = False) -> list[Json]:
     """The processes that the names mean, in the order of the names; complains about unknown ones."""
     if not names or "all" in names:
         return session.client.processes()
@@ -55,7 +57,7 @@ def look_up(session: Session, names: Sequence[str], *, stderr: bool = False) -> 
             whole = colon and process in ("", "*")
             text = f"{group}: ERROR (no such group)" if whole else f"{name}: ERROR (no such process)"
             print(text, file=sys.stderr if stderr else None)
-            session.code = UNKNOWN
+            session.code = code
     return found
 
 
@@ -65,8 +67,9 @@ def look_up(session: Session, names: Sequence[str], *, stderr: bool = False) -> 
 @json_option
 @pass_session
 def start(session: Session, names: Sequence[str], now: bool, as_json: bool) -> None:
+    """Bring processes up; each is reported when it is RUNNING or has failed."""
     if named(session, "start", names, INVALID):
-        act(session, "start", names, as_json, **({"now": True} if now else {}))
+        act(session, "start", names, as_json, now=now)
 
 
 @click.command(help=about("stop"))
@@ -74,6 +77,7 @@ def start(session: Session, names: Sequence[str], now: bool, as_json: bool) -> N
 @json_option
 @pass_session
 def stop(session: Session, names: Sequence[str], as_json: bool) -> None:
+    """Bring processes down; each is reported when it has ended."""
     if named(session, "stop", names):
         act(session, "stop", names, as_json)
 
@@ -84,8 +88,9 @@ def stop(session: Session, names: Sequence[str], as_json: bool) -> None:
 @json_option
 @pass_session
 def restart(session: Session, names: Sequence[str], only_running: bool, as_json: bool) -> None:
+    """Stop and start each; all lines of stops come before those of starts."""
     if named(session, "restart", names):
-        act(session, "restart", names, as_json, **({"only_running": True} if only_running else {}))
+        act(session, "restart", names, as_json, only_running=only_running)
 
 
 @click.command(help=about("signal"), context_settings={"ignore_unknown_options": True})
@@ -93,6 +98,7 @@ def restart(session: Session, names: Sequence[str], only_running: bool, as_json:
 @json_option
 @pass_session
 def signal(session: Session, words: Sequence[str], as_json: bool) -> None:
+    """Send a signal to the processes themselves."""
     if len(words) < 2:
         session.fail("Error: signal requires a signal name and a process name")
         session.out(usage("signal"))
@@ -105,6 +111,7 @@ def signal(session: Session, words: Sequence[str], as_json: bool) -> None:
 @json_option
 @pass_session
 def clear(session: Session, names: Sequence[str], as_json: bool) -> None:
+    """Truncate log files, also of processes that do not run."""
     if named(session, "clear", names):
         act(session, "clear", names, as_json)
 
@@ -114,6 +121,7 @@ def clear(session: Session, names: Sequence[str], as_json: bool) -> None:
 @json_option
 @pass_session
 def rotate(session: Session, names: Sequence[str], as_json: bool) -> None:
+    """Rotate log files, of all processes without a name."""
     act(session, "rotate", names or ["all"], as_json)
 
 
@@ -128,7 +136,8 @@ def named(session: Session, action: str, names: Collection[str], code: int = GEN
 def act(session: Session, action: str, names: Sequence[str], as_json: bool, **options: object) -> None:
     """Do it to all at once, and report a line for each process."""
     specs = ["all"] if "all" in names else list(names)
-    results = [result for result in session.client.act(action, specs, **options) if not _silent(result, specs)]
+    answers = session.client.act(action, specs, **options)
+    results = [result for result in in_order_of(specs, answers) if not _silent(result, specs)]
     if as_json:
         session.out_json(results)
     for result in results:
@@ -140,6 +149,21 @@ def act(session: Session, action: str, names: Sequence[str], as_json: bool, **op
             session.note_fault(result["status"], HARMLESS.get(result["action"], Fault.SUCCESS))
     if session.terminal and not as_json:
         _hint(session, results)
+
+
+def in_order_of(specs: Sequence[str], results: Iterable[Json]) -> list[Json]:
+    """As supervisorctl reports: stops before starts, and each in the order in which they were asked for."""
+
+    def place(result: Json) -> tuple[bool, int]:
+        full = f"{result['group']}:{result['name']}"
+        fits = (
+            number
+            for number, spec in enumerate(specs)
+            if spec in (result["namespec"], full) or fnmatch.fnmatchcase(full if ":" in spec else result["name"], spec)
+        )
+        return result["action"] == "start", next(fits, len(specs))
+
+    return sorted(results, key=place)
 
 
 def _silent(result: Json, specs: Collection[str]) -> bool:
@@ -165,6 +189,7 @@ def _hint(session: Session, results: Sequence[Json]) -> None:
 @names_argument
 @pass_session
 def pid(session: Session, names: Sequence[str]) -> None:
+    """Print process ids, the daemon's own without a name."""
     if not names:
         session.out(str(session.client.daemon()["pid"]))
     elif "all" in names:
@@ -191,13 +216,14 @@ def pid(session: Session, names: Sequence[str]) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds, for all.")
 @pass_session
 def wait(session: Session, names: Sequence[str], goal: str, timeout: float) -> None:
+    """Block until every process is where it should be; exits 1 if one does not get there."""
     if not named(session, "wait", names):
         return
     deadline = time.monotonic() + timeout
     for process in look_up(session, names):
         name = process["namespec"]
         try:
-            session.client.wait(name, goal, max(0.0, deadline - time.monotonic()))
+            session.client.wait(name, goal, max(0.0, round(deadline - time.monotonic(), 2)))
         except ServerError as error:
             if error.fault not in (Fault.FAILED, Fault.BAD_NAME):
                 raise
@@ -211,6 +237,7 @@ def wait(session: Session, names: Sequence[str], goal: str, timeout: float) -> N
 @json_option
 @pass_session
 def explain(session: Session, names: Sequence[str], as_json: bool) -> None:
+    """Print the daemon's account of each process."""
     if not named(session, "explain", names):
         return
     stories = [session.client.explain(process["namespec"]) for process in look_up(session, names, stderr=as_json)]

@@ -106,7 +106,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def state(name: str) -> str:
     """A state's name in its colour."""
-    return click.style(name, fg=COLOURS.get(name))
+    colour = COLOURS.get(name)
+    return click.style(name, fg=colour) if colour else name
 
 
 def last_exit(exit_: Json | None, now: float) -> str:

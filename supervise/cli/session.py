@@ -78,9 +78,9 @@ class Session:
         """A document for programs; indented for people."""
         self.out(json.dumps(value, indent=2 if self.terminal else None, ensure_ascii=False))
 
-    def out_line(self, value: Any) -> None:
-        """A document on one line, seen at once."""
-        self.out(json.dumps(value, ensure_ascii=False))
+    def out_now(self, text: str) -> None:
+        """A line that must be seen at once, also through a pipe."""
+        self.out(text)
         sys.stdout.flush()
 
     def fail(self, text: str, code: int = GENERIC) -> None:

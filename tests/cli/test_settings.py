@@ -84,7 +84,7 @@ def test_refusals(tmp_path: Path) -> None:
     bare = write(tmp_path / "a.conf", "[supervisord]\n")
     with pytest.raises(SettingsError, match=r"^\.ini file does not include supervisorctl section$"):
         resolve(bare, environ=NOBODY)
-    with pytest.raises(SettingsError, match="^could not find config file /nonexistent$"):
+    with pytest.raises(SettingsError, match=r"^could not find config file /nonexistent$"):
         resolve("/nonexistent", environ=NOBODY)
     with pytest.raises(SettingsError, match="ENV_NOPE"):
         resolve(write(tmp_path / "b.conf", "[supervisorctl]\nusername=%(ENV_NOPE)s\n"), environ=NOBODY)

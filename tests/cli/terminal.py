@@ -1,0 +1,61 @@
+"""A client in a terminal: a real pty, typed into and read from."""
+
+import os
+import pty
+import select
+import time
+from types import TracebackType
+
+from tests.daemons import Daemon, client_command
+from tests.tools import PATIENCE
+
+
+class Terminal:
+    """supervisectl with a person in front of it. `with Terminal(daemon, "fg", "cat") as terminal: …`"""
+
+    def __init__(self, daemon: Daemon, *words: str, **env: str) -> None:
+        argv = [*client_command("supervise"), *words]
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(daemon.place)
+            os.execvpe(argv[0], argv, daemon.env | {"TERM": "xterm", "COLUMNS": "200"} | env)
+        self.text = ""
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.pid:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+    def expect(self, wanted: str) -> str:
+        """Read until the text has appeared; returns what came up to its end, and forgets it."""
+        deadline = time.monotonic() + PATIENCE
+        while wanted not in self.text:
+            assert time.monotonic() < deadline, f"no {wanted!r} in {self.text!r}"
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self.fd, 65536).decode().replace("\r\n", "\n")
+                except OSError:
+                    raise AssertionError(f"no {wanted!r}, it ended: {self.text!r}") from None
+        before, _, self.text = self.text.partition(wanted)
+        return before + wanted
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self.fd, text.encode())
+
+    def code(self) -> int:
+        """Read to the end, and wait for it; returns the exit code (minus the signal)."""
+        while True:
+            try:
+                if not (data := os.read(self.fd, 65536)):
+                    break
+            except OSError:
+                break
+            self.text += data.decode().replace("\r\n", "\n")
+        _, status = os.waitpid(self.pid, 0)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
