@@ -212,6 +212,10 @@ def served(shared_supervisors: Supervisors) -> Daemon:
 
 API = "/api/v1"
 JSON, TEXT = {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}
+ENTITIES = (
+    b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]>'
+    b"<methodCall><methodName>&c;</methodName></methodCall>"
+)
 REQUESTS = {
     "no such page": ("GET", API + "/nothing", None, {}, 404, "there is nothing"),
     "no such program": ("GET", API + "/processes/nobody", None, {}, 404, "BAD_NAME"),
@@ -242,8 +246,7 @@ REQUESTS = {
     "RPC by GET": ("GET", "/RPC2", None, {}, 400, ""),
     "RPC of garbage": ("POST", "/RPC2", b"<methodCall><methodName>", {"Content-Type": "text/xml"}, 400, ""),
     "RPC of nothing": ("POST", "/RPC2", b"", {"Content-Type": "text/xml"}, 400, ""),
-    "RPC of entities": ("POST", "/RPC2", b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]>'
-                        b"<methodCall><methodName>&c;</methodName></methodCall>", {"Content-Type": "text/xml"}, 400, ""),
+    "RPC of entities": ("POST", "/RPC2", ENTITIES, {"Content-Type": "text/xml"}, 400, ""),
     "a tail of nobody": ("GET", "/logtail/nobody", None, {}, 404, ""),
 }  # fmt: skip
 
