@@ -2,8 +2,8 @@
 
 import dataclasses
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from supervise.config import values
@@ -68,12 +68,19 @@ def derived(changed: Change, default: Any = None) -> Any:
     return dataclasses.field(default=default, metadata={"changed": changed})
 
 
-def declared(declaration: Any) -> Iterator[Option]:
+@cache
+def declared(declaration: Any) -> tuple[Option, ...]:
     """The options that a dataclass declares, in its order."""
-    for field in dataclasses.fields(declaration):
-        if said := field.metadata.get("option"):
-            facts = dict(said)
-            facts["key"] = said["key"] or field.name
-            facts["where"] = said["where"] or declaration.IN
-            facts["names"] = said["names"] or declaration.NAMES
-            yield Option(default=field.default, **facts)
+    return tuple(
+        Option(
+            default=field.default,
+            **said
+            | {
+                "key": said["key"] or field.name,
+                "where": said["where"] or declaration.IN,
+                "names": said["names"] or declaration.NAMES,
+            },
+        )
+        for field in dataclasses.fields(declaration)
+        if (said := field.metadata.get("option"))
+    )

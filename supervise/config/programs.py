@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -303,8 +304,8 @@ class _Builder:
             if group.name in seen:
                 self.problems.warn(place, f"there are two groups called {group.name}; only the first one runs")
             seen.add(group.name)
-            names = [process.name for process in group.processes]
-            for name in sorted({name for name in names if names.count(name) > 1}):
+            names = Counter(process.name for process in group.processes)
+            for name in sorted(name for name, count in names.items() if count > 1):
                 self.problems.warn(place, f"two processes of the group are called {name}; only the last one runs")
 
 

@@ -1,6 +1,9 @@
 """All kinds of sections and their options; here are declared those that are used up while a configuration is read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 
 from supervise.config import values
 from supervise.config.declare import Names, Option, declared, option
@@ -76,7 +79,8 @@ DECLARATIONS = (
 )
 
 
-def options_of(kind: str) -> dict[str, Option]:
+@cache
+def options_of(kind: str) -> Mapping[str, Option]:
     """The options that a section of `kind` (the part before a colon) has, by name, in the order of declaration."""
     found = [option for declaration in DECLARATIONS for option in declared(declaration) if kind in option.where]
-    return {option.key: option for option in sorted(found, key=lambda option: not option.required)}
+    return MappingProxyType({option.key: option for option in sorted(found, key=lambda option: not option.required)})

@@ -87,7 +87,7 @@ def _plugin(plugin: Any) -> dict[str, Any]:
 
 def _values(section: Any) -> dict[str, Any]:
     """The options of a section by name."""
-    shown = {option.key: _plain(getattr(section, option.key)) for option in declared(type(section))}
+    shown = {option.key: _plain(getattr(section, option.key)) for option in declared(section.__class__)}
     if "environment" in shown:
         shown["environment"] = dict(section.environment)
     if shown.get("password"):

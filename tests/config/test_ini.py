@@ -1,7 +1,7 @@
 import configparser
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from supervise.config import ini
@@ -30,6 +30,9 @@ def real(text: str) -> dict[str, dict[str, str]]:
     return found
 
 
+# Whether this Python looks at the n-th # and the n-th ; together, as the one of the reference (3.11) does
+PAIRED_SIGNS = real("[s]\nk=a;b ;c #d") == {"s": {"k": "a;b ;c"}}
+
 PIECES = st.sampled_from(
     [
         *"abAB =:;#[]%'\"\t,\\é\u2028\x0b",
@@ -55,10 +58,8 @@ PIECES = st.sampled_from(
 @example("; comment\n[a] ; comment\n# comment\nk=v\n ; inside\n\n w")
 @example("[a]\nk=\n  first\n\n\n")
 def test_reads_what_configparser_reads(text: str) -> None:
-    text = text.replace("a;b ;c #d", "")
-    assume(
-        (ini.comment_start("a;b ;c #d") == 7 and real("[s]\nk=a;b ;c #d") == {"s": {"k": "a;b ;c"}}) or ";" not in text
-    )
+    if not PAIRED_SIGNS:
+        text = text.replace("#", ";")
     ours, problems = read(text)
     try:
         theirs = real(text)
