@@ -189,4 +189,49 @@ class RemoteCommunication:
     data: str
 
 
-Notification: TypeAlias = StateChanged | GroupAdded | GroupRemoved | DaemonChanged | RemoteCommunication
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a process wrote to `channel` ("stdout" or "stderr"), a piece at a time."""
+
+    PREFIX: ClassVar[str] = "PROCESS_LOG"
+    group: str
+    name: str
+    pid: int
+    channel: str
+    data: bytes
+
+    @property
+    def type(self) -> str:
+        return f"{self.PREFIX}_{self.channel.upper()}"
+
+    @property
+    def text(self) -> str:
+        """The data as events carry it. What is no UTF-8 is shown as Python shows bytes (supervisord)."""
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return f"Undecodable: {self.data!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Communication(Output):
+    """What a process wrote between the capture tokens, whole."""
+
+    PREFIX: ClassVar[str] = "PROCESS_COMMUNICATION"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A moment that the clock divides by `period`; `when` is wall-clock seconds. Listeners only, not the bus."""
+
+    period: int
+    when: int
+
+    @property
+    def type(self) -> str:
+        return f"TICK_{self.period}"
+
+
+Notification: TypeAlias = (
+    StateChanged | GroupAdded | GroupRemoved | DaemonChanged | RemoteCommunication | Output | Communication | Tick
+)
