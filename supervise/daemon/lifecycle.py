@@ -43,7 +43,8 @@ class Lifecycle:
         for group in config.groups:
             self._supervisor.add_group(group)
         self._supervisor.enter(DaemonState.RUNNING)
-        self._supervisor.autostart(self._supervisor.processes())
+        recalled = self._supervisor.memory.recalled
+        self._supervisor.autostart(p for p in self._supervisor.processes() if (p.group, p.name) not in recalled)
 
     def problems(self) -> tuple[str, ...]:
         """What the person on call should know about the daemon itself."""

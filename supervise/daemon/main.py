@@ -15,12 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from supervise.config.model import Config
+from supervise.config.model import Config, OnLeftover
+from supervise.daemon import leftovers
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.logs import Logs
 from supervise.daemon.mainlog import MainLog, install
+from supervise.daemon.memory import open_memory
 from supervise.daemon.report import Report
 from supervise.daemon.servers import Servers
 from supervise.daemon.signals import Signals
@@ -28,6 +30,8 @@ from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Updater
 from supervise.errors import ConfigErrors
 from supervise.system.daemonize import Starter, close_all, daemonize, secure_descriptors
+from supervise.system.handover import Handover
+from supervise.system.journal import JournalError
 from supervise.system.lock import LockedError, PidFile
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
@@ -188,13 +192,34 @@ async def _live(ground: Ground) -> None:
     except OSError as error:
         raise StartError(f"cannot open the main log: {error}") from None
     become_subreaper()
-    reaper, bus = Reaper(loop), Bus()
     try:
-        await _supervise(ground, Supervisor(logs, reaper, bus))
+        memory = open_memory(daemon.pidfile, Handover())
+    except JournalError as error:
+        raise StartError(str(error)) from None
+    reaper, bus = Reaper(loop), Bus()
+    supervisor = Supervisor(logs, reaper, bus, memory)
+    try:
+        await _deal_with_leftovers(daemon.on_leftover, supervisor)
+        await _supervise(ground, supervisor)
     finally:
         reaper.close()
+        memory.close(everything_stopped=all(process.machine.pid is None for process in supervisor.processes()))
         main_log.close()
         await logs.close()
+
+
+async def _deal_with_leftovers(policy: OnLeftover, supervisor: Supervisor) -> None:
+    """Before anything is started: what is not to be adopted is ended, or disregarded."""
+    supervisor.logs.in_use = supervisor.memory.auto_logs
+    match policy:
+        case OnLeftover.STOP:
+            await leftovers.end(supervisor.memory.disregard())
+        case OnLeftover.IGNORE:
+            for record in supervisor.memory.disregard():
+                if leftovers.is_there(record):
+                    log.warning("ignoring %s (pid %d), which an earlier daemon left", record["name"], record["pid"])
+        case OnLeftover.ADOPT:
+            pass
 
 
 async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
@@ -218,12 +243,14 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     Signals(commands, lifecycle, report)
     try:
         lifecycle.begin(config)
+        ending = asyncio.ensure_future(leftovers.end(supervisor.memory.disregard()))  # not configured any more
         await asyncio.sleep(0)  # the programs first
         await asyncio.sleep(0)
         await _answer(ground, commands)
         ground.starter.ready()
         report.ready()
         await lifecycle.ended.wait()
+        await ending
     except Exception as error:  # nobody could control what runs now: it has to go
         log.critical("cannot serve", exc_info=True)
         lifecycle.shutdown()

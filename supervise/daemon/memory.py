@@ -6,6 +6,7 @@ to look for one whose pid nobody had the time to write down: it is the session l
 """
 
 import dataclasses
+import hashlib
 import logging
 import os
 from typing import Any
@@ -14,7 +15,7 @@ from supervise.core.events import State
 from supervise.core.process import ProcessMachine
 from supervise.daemon.process import Exit, Process
 from supervise.system.handover import Handover
-from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, start_time
+from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, place, start_time
 from supervise.system.spawn import Child
 from supervise.system.stdin import Stdin
 
@@ -36,18 +37,26 @@ class Memory:
         self._journal = journal
         self._slots: dict[tuple[str, str], int] = {}
         self._records: dict[tuple[str, str], Record] = {}
+        self.recalled: set[tuple[str, str]] = set()  # who goes on as before, and is not started by `autostart`
         if journal is not None:
             for slot, record in journal.records.items():
                 self._slots[record["group"], record["name"]] = slot
                 self._records[record["group"], record["name"]] = record
 
+    def disregard(self) -> list[Record]:
+        """Give up every record: nothing will be recalled. Returns them."""
+        records = list(self._records.values())
+        for record in records:
+            self.forget(record["group"], record["name"])
+        self._records = {}
+        return records
+
     def recall(self, group: str, name: str) -> Record | None:
         """What an earlier daemon left of a process, once."""
-        return self._records.pop((group, name), None)
-
-    def unclaimed(self) -> list[Record]:
-        """What is left of processes that nobody has recalled: they are not configured any more."""
-        return list(self._records.values())
+        record = self._records.pop((group, name), None)
+        if record is not None:
+            self.recalled.add((group, name))
+        return record
 
     def remember(self, process: Process) -> None:
         """Write down how a process stands. Never raises."""
@@ -63,8 +72,14 @@ class Memory:
                 log.error("%s is not remembered beyond a crash: %s", process.namespec, exc)
             self.problem = str(exc)
 
+    @property
+    def auto_logs(self) -> frozenset[str]:
+        """The AUTO logs of all that is remembered."""
+        return frozenset(path for record in self._records.values() for path in record.get("auto", {}).values())
+
     def forget(self, group: str, name: str) -> None:
         """Remove a process from memory."""
+        self.recalled.discard((group, name))
         slot = self._slots.pop((group, name), None)
         if slot is not None and self._journal is not None:
             self._journal.free(slot)
@@ -115,22 +130,26 @@ def is_alive(process: Process) -> bool:
     return pid is not None and process.start_time is not None and start_time(pid) == process.start_time
 
 
-def open_memory(path: str, handover: Handover, identifier: str) -> Memory:
-    """Open the journal at `path`, forgetting what was written before the last boot.
+def open_memory(pidfile: str, handover: Handover) -> Memory:
+    """Open the journal of the daemon that has this pidfile, forgetting what was written before the last boot.
 
-    Raises JournalError for one that must not be overlooked: written by a newer version of this program.
+    Where no memory file system can be used, the daemon runs without memory, and says so.
+    Raises JournalError for a journal that must not be overlooked, since programs may be running.
     """
+    try:
+        path = f"{place(hashlib.sha256(pidfile.encode()).hexdigest()[:16])}/state"
+    except JournalError as exc:
+        log.error("programs will not survive a crash of this daemon as its own: %s", exc)
+        return Memory(None, handover, str(exc))
     journal = Journal(path)
-    boot = boot_id()
-    header = journal.header
+    boot, header = boot_id(), journal.header
     if header is not None and header.get("schema", 0) > SCHEMA:
         journal.close(remove=False)
         raise JournalError(
-            f"{path} was written by a newer version (schema {header['schema']}, this one knows {SCHEMA}): "
-            f"programs may be running. Start that version, or stop them and remove the file"
+            f"{path} was written by a newer version (schema {header['schema']}, this one knows {SCHEMA}), and its "
+            f"programs may be running: start that version, or stop them and remove the file"
         )
     if header is None or header.get("boot") != boot:
-        journal.close(remove=True)
-        journal = Journal(path)
-    journal.begin({"boot": boot, "identifier": identifier, "pid": os.getpid()})
+        journal.clear()
+    journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover)

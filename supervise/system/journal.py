@@ -14,6 +14,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,6 +52,14 @@ class Journal:
         self.records: dict[int, Record] = found
         self._free = [slot for slot in range(self._slots - 1, 0, -1) if slot not in found]
 
+    def clear(self) -> None:
+        """Forget every record, and the header."""
+        for slot in (0, *self.records):
+            self._map[slot * SLOT : (slot + 1) * SLOT] = bytes(SLOT)
+            self._generations.pop(slot, None)
+        self._free += self.records
+        self.header, self.records = None, {}
+
     def begin(self, header: Record) -> None:
         """Write the header of a journal of ours: schema, and what the caller adds."""
         self._write(0, {"schema": SCHEMA} | dict(header))
@@ -80,11 +89,13 @@ class Journal:
         self._free.append(slot)
 
     def close(self, *, remove: bool) -> None:
-        """Close the file, and `remove` it if there is nothing to remember."""
+        """Close the file, and `remove` it, with the directory made for it, if there is nothing to remember."""
         self._map.close()
         os.close(self._fd)
         if remove:
             Path(self.path).unlink(missing_ok=True)
+            with suppress(OSError):  # there is something else in it
+                Path(self.path).parent.rmdir()
 
     @property
     def _slots(self) -> int:

@@ -10,6 +10,7 @@ from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import DaemonState, State, StateChanged
 from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
+from supervise.daemon.memory import Memory
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.system.reap import Reaper, become_subreaper
@@ -35,13 +36,15 @@ def group(*programs: ProgramConfig, **options: object) -> GroupConfig:
 
 
 @asynccontextmanager
-async def supervising(childlogdir: Path, *groups: GroupConfig) -> AsyncIterator[Supervisor]:
+async def supervising(
+    childlogdir: Path, *groups: GroupConfig, memory: Memory | None = None
+) -> AsyncIterator[Supervisor]:
     """A running supervisor with these groups added; at the end everything is killed and closed."""
     loop = asyncio.get_running_loop()
     become_subreaper()  # so that what a program leaves behind is ours to reap, as in the daemon
     reaper = Reaper(loop)
     logs = Logs(loop, childlogdir=str(childlogdir), identifier="test")
-    supervisor = Supervisor(logs, reaper, Bus())
+    supervisor = Supervisor(logs, reaper, Bus(), memory)
     for config in groups:
         supervisor.add_group(config)
     try:

@@ -1,0 +1,188 @@
+"""A second supervisor takes up what a first one, that vanished, has left."""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from supervise.core.events import Start, State
+from supervise.daemon.memory import FACTS, MACHINE, Memory, is_alive, open_memory, to_record
+from supervise.daemon.process import Process
+from supervise.daemon.supervisor import Supervisor
+from supervise.system.handover import Handover
+from supervise.system.journal import SCHEMA, Journal, JournalError, boot_id
+from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
+
+SLEEP = "exec sleep 1000"
+
+
+@asynccontextmanager
+async def remembering(tmp_path: Path, *groups: object) -> AsyncIterator[Supervisor]:
+    """A supervisor with a memory in `tmp_path`; it can be followed by another one, with the same processes."""
+    memory = Memory(Journal(str(tmp_path / "state")), Handover())
+    async with supervising(tmp_path, memory=memory) as supervisor:
+        for config in groups:
+            supervisor.add_group(config)  # type: ignore[arg-type]
+        yield supervisor
+    memory.close(everything_stopped=True)
+
+
+def vanish(supervisor: Supervisor) -> None:
+    """What remains when a daemon is killed: the records, and the processes."""
+    for one in supervisor.processes():
+        supervisor._reaper._watched.pop(one.machine.pid or 0, None)
+        if one.timer is not None:
+            one.timer.cancel()
+        one.timer = None
+
+
+def records(tmp_path: Path) -> dict[str, object]:
+    return {record["name"]: record for record in Journal(str(tmp_path / "state")).records.values()}
+
+
+def test_every_step_is_written_down_before_its_effects(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with remembering(tmp_path, group(sh("p", SLEEP, startsecs=0.2))) as supervisor:
+            one = process(supervisor, "p")
+            supervisor.tell(one, Start())
+            found = records(tmp_path)["p"]
+            assert isinstance(found, dict)
+            assert (found["state"], found["wanted"], found["pid"]) == (State.STARTING, True, None)
+            await eventually(lambda: one.machine.pid is not None)
+            found = records(tmp_path)["p"]
+            assert isinstance(found, dict)
+            assert (found["pid"], found["start_time"]) == (one.machine.pid, one.start_time)
+            assert is_alive(one)
+            await reach(supervisor, "p", State.RUNNING)
+            assert json.loads(json.dumps(to_record(one))) == records(tmp_path)["p"]
+        assert not (tmp_path / "state").exists()
+
+    run(story)
+
+
+def test_the_next_one_goes_on(tmp_path: Path) -> None:
+    configs = [
+        group(sh("up", "echo one; read x; echo two; exec sleep 1000", stdout_logfile=str(tmp_path / "up.log"))),
+        group(sh("down", SLEEP, autostart=False)),
+        group(sh("stopped", SLEEP)),
+        group(sh("failing", "exit 3", startsecs=5, startretries=100)),
+        group(sh("dies", SLEEP)),
+    ]
+
+    async def story() -> None:
+        journal = Journal(str(tmp_path / "state"))
+        before: dict[str, dict[str, object]] = {}
+
+        def stand(one: Process) -> dict[str, object]:
+            return {name: getattr(one.machine, name) for name in MACHINE} | {name: getattr(one, name) for name in FACTS}
+
+        async with supervising(tmp_path, memory=Memory(journal, Handover())) as first:
+            for config in configs:
+                first.add_group(config)
+            for name in ("up", "stopped", "failing", "dies"):
+                first.tell(process(first, name), Start())
+            for name in ("up", "stopped", "dies"):
+                await reach(first, name, State.RUNNING)
+            await first.stop([process(first, "stopped")])
+            await reach(first, "failing", State.BACKOFF)
+            before = {one.name: stand(one) for one in first.processes()}
+            vanish(first)
+            dead = process(first, "dies").machine.pid or 0
+            os.kill(dead, signal.SIGKILL)
+            os.waitpid(dead, 0)
+            memory = Memory(Journal(str(tmp_path / "state")), Handover())
+            second = Supervisor(first.logs, first._reaper, first.bus, memory)
+            for config in configs:
+                second.add_group(config)
+            assert memory.recalled == {(name, name) for name in ("up", "stopped", "failing", "dies")}
+            for name in ("up", "stopped", "failing"):
+                assert stand(process(second, name)) == before[name]
+            up = process(second, "up")
+            assert up.child is not None
+            assert up.child.stdin is not None
+            up.child.stdin.write(up.child.pid, b"go\n")
+            await eventually(lambda: (tmp_path / "up.log").read_bytes().endswith(b"two\n"))
+            assert (tmp_path / "up.log").read_bytes() == b"one\ntwo\n"
+            # what ended meanwhile is handled by its policy: an unknown end is unexpected
+            await reach(second, "dies", State.RUNNING)
+            assert process(second, "dies").machine.pid not in (dead, None)
+            assert [end.status for end in process(second, "dies").exits] == [None]
+            await second.stop(list(second.processes()))
+            for name in list(second.groups):
+                second.remove_group(name)
+            for one in first.processes():
+                one.machine.state, one.machine.pid, one.machine.deadline = State.STOPPED, None, None
+
+    run(story)
+
+
+def test_a_child_that_nobody_wrote_down_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "supervise")
+
+    async def story() -> None:
+        journal = Journal(str(tmp_path / "state"))
+        config = group(sh("p", "echo one; exec sleep 1000", stdout_logfile=str(tmp_path / "log")))
+        async with supervising(tmp_path, memory=Memory(journal, Handover())) as first:
+            first.add_group(config)
+            one = process(first, "p")
+            first.tell(one, Start())
+            await reach(first, "p", State.RUNNING)
+            pid = one.machine.pid
+            vanish(first)
+            slot = next(iter(first.memory._slots.values()))
+            unborn = dict(to_record(one)) | {"pid": None, "start_time": None, "state": int(State.STARTING)}
+            journal.write(slot, unborn)
+            second = Supervisor(
+                first.logs, first._reaper, first.bus, Memory(Journal(str(tmp_path / "state")), Handover())
+            )
+            second.add_group(config)
+            assert process(second, "p").machine.pid == pid
+            assert f"adopted: 'p' with pid {pid}, which was just being spawned" in caplog.messages
+            await reach(second, "p", State.RUNNING)
+            await second.stop(list(second.processes()))
+            second.remove_group("p")
+            one.machine.state, one.machine.pid = State.STOPPED, None
+
+    run(story)
+
+
+def test_names_that_are_too_long_are_told_and_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with remembering(tmp_path, group(sh("n" * 3000, SLEEP))) as supervisor:
+            supervisor.tell(process(supervisor, "n" * 3000), Start())
+            await reach(supervisor, "n" * 3000, State.RUNNING)
+            assert "does not fit" in supervisor.memory.problem
+            assert caplog.text.count("is not remembered beyond a crash") == 1
+
+    run(story)
+
+
+def test_journals_of_another_boot_or_version(tmp_path: Path) -> None:
+    pidfile = str(tmp_path / "x.pid")
+    memory = open_memory(pidfile, Handover())
+    assert memory._journal is not None
+    path = memory._journal.path
+    memory._journal.write(memory._journal.allocate(), {"group": "g", "name": "n"})
+    memory.close(everything_stopped=False)
+    again = open_memory(pidfile, Handover())
+    assert again.recall("g", "n") is not None
+    again.close(everything_stopped=False)
+
+    journal = Journal(path)
+    journal.begin({"boot": "another"})
+    journal.close(remove=False)
+    other = open_memory(pidfile, Handover())
+    assert other.recall("g", "n") is None
+    other.close(everything_stopped=False)
+
+    journal = Journal(path)
+    journal.begin({"boot": boot_id(), "schema": SCHEMA + 1})
+    journal.close(remove=False)
+    with pytest.raises(JournalError, match="newer version"):
+        open_memory(pidfile, Handover())
+    Journal(path).close(remove=True)

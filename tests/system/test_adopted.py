@@ -1,0 +1,90 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from supervise.system.adopted import Adopted, exit_status, parent_of
+
+# Somebody else's child: `parent` starts it, says its pid, and reaps it.
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen(["/bin/sh", "-c", sys.argv[1]], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+sys.stdin.read()
+"""
+
+
+class Foster:
+    """The parent of a process that is not ours."""
+
+    def __init__(self, script: str) -> None:
+        command = [sys.executable, "-c", PARENT, script]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.child = int(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.communicate(b"", timeout=30)
+
+
+async def end_of(pid: int, act: object = None, statuses: dict[int, int] | None = None) -> tuple[int | None, bool]:
+    ended: asyncio.Future[tuple[int | None, bool]] = asyncio.get_running_loop().create_future()
+    adopted = Adopted(pid, lambda *how: ended.set_result(how), statuses or {})
+    if callable(act):
+        act(adopted)
+    how = await asyncio.wait_for(ended, 30)
+    with pytest.raises(ProcessLookupError):
+        adopted.signal(signal.SIGTERM, group=False)
+    adopted.close()
+    return how
+
+
+def knows_exit_status() -> bool:
+    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    return release >= (6, 15)
+
+
+@pytest.mark.parametrize(("script", "status"), [("read x < /dev/null; exit 7", 7), ("kill -9 $$", -9)])
+def test_the_kernel_tells_how_it_ended(script: str, status: int) -> None:
+    foster = Foster(f"sleep 0.3; {script}")
+    assert asyncio.run(end_of(foster.child)) == (status if knows_exit_status() else None, False)
+    foster.end()
+
+
+def test_somebody_else_tells_how_it_ended() -> None:
+    foster = Foster("sleep 0.3")
+    assert asyncio.run(end_of(foster.child, statuses={foster.child: 5 << 8})) == (5, False)
+    foster.end()
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_signals(group: bool) -> None:
+    foster = Foster("exec sleep 1000")
+    how = asyncio.run(end_of(foster.child, lambda adopted: adopted.signal(signal.SIGTERM, group)))
+    assert how == (-15 if knows_exit_status() else None, False)
+    foster.end()
+
+
+def test_nobody_there() -> None:
+    with subprocess.Popen(["true"]) as child:
+        child.wait()
+
+    async def story() -> None:
+        with pytest.raises(ProcessLookupError):
+            Adopted(child.pid, lambda *how: None, {})
+
+    asyncio.run(story())
+    assert parent_of(child.pid) is None
+
+
+def test_parents() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        assert parent_of(child.pid) == os.getpid()
+        pidfd = os.pidfd_open(child.pid)
+        assert exit_status(pidfd) is None
+        os.close(pidfd)
+        child.kill()
