@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervise.config import endpoints, programs, source
+from supervise.config import endpoints, programs, sockets, source
 from supervise.config.convert import Converter
 from supervise.config.document import KINDS, Document, Section
 from supervise.config.machine import Machine
@@ -96,7 +96,8 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
     daemon, environment = endpoints.daemon(converter, main, overrides)
     converter.environ |= {f"ENV_{name}": value for name, value in environment.items()}
     rpcinterfaces = tuple(endpoints.plugins(converter, "rpcinterface"))
-    groups = programs.groups(converter, environment)
+    listening = sockets.named(converter)
+    groups = programs.groups(converter, programs.Shared(environment, daemon, listening))
     servers = tuple(endpoints.servers(converter))
     ctl, ctlplugins = _client_part(document, machine, problems)
     return Config(
@@ -104,6 +105,7 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
         servers=servers,
         ctl=ctl,
         groups=groups,
+        sockets=tuple(listening.values()),
         rpcinterfaces=rpcinterfaces,
         ctlplugins=ctlplugins,
         file=document.file,

@@ -14,17 +14,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from supervise.config import values
+from supervise.config import addresses, values
+from supervise.config.addresses import DEV_LOG, SyslogFormat
 from supervise.config.control import CtlConfig, PluginConfig, ServerConfig
 from supervise.config.declare import Change, Names, derived, option
-from supervise.config.values import AUTO, AutoRestart, StopScope, UserEnv
+from supervise.config.values import AUTO, AutoRestart, OnLeftover, StopScope, UserEnv
 from supervise.errors import ConfigError
 
-__all__ = ["AUTO", "AutoRestart", "StopScope", "UserEnv"]  # the enumerations among the values below
+# The enumerations among the values below, and what stands in `control`.
+__all__ = ["AUTO", "AutoRestart", "OnLeftover", "StopScope", "SyslogFormat", "UserEnv"]
 __all__ += ["Config", "CtlConfig", "DaemonConfig", "GroupConfig", "PluginConfig", "ProgramConfig"]
 __all__ += ["ServerConfig", "SocketConfig"]
 MB = 1024**2
+MAX_SOCKETS = 32  # of one program: descriptors 3 to 34, which the daemon leaves free for this
 ANY_PROGRAM = ("program", "eventlistener", "fcgi-program")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketConfig:
+    """A listening socket for programs, at a path or at an address (`host` "" is every IPv4 one).
+
+    `owner`: user and group, -1: no change; `backlog` None: as long as the system allows. `name` "": an fcgi-program's.
+    """
+
+    name: str = ""
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    backlog: int | None = None
+    owner: tuple[int, int] | None = None
+    mode: int = 0o700
+    reuse_port: bool = False
+
+    @property
+    def url(self) -> str:
+        """`unix://<absolute path>` or `tcp://<host>:<port>`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
+        return f"unix://{self.path}" if self.path else f"tcp://{host}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +156,9 @@ class ProgramConfig:
         0,
     )
     stdout_events_enabled: bool = option("Emit a PROCESS_LOG event for its output.", values.BOOLEAN, False)
-    stdout_syslog: bool = option("Send its output to syslog as well.", values.BOOLEAN, False, names=Names.PROCESS)
+    stdout_syslog: bool = option(
+        "Send its output to syslog as well, line by line.", values.BOOLEAN, False, names=Names.PROCESS
+    )
     stderr_logfile: str | None = option(
         "As stdout_logfile, for stderr; ignored with redirect_stderr.", values.CHILD_LOG, AUTO, names=Names.PROCESS
     )
@@ -143,6 +171,34 @@ class ProgramConfig:
     stderr_capture_maxbytes: int = option("As stdout_capture_maxbytes, for stderr.", values.SIZE, 0)
     stderr_events_enabled: bool = option("As stdout_events_enabled, for stderr.", values.BOOLEAN, False)
     stderr_syslog: bool = option("As stdout_syslog, for stderr.", values.BOOLEAN, False, names=Names.PROCESS)
+    stdout_syslog_priority: str = option(
+        "Facility and severity of its lines in syslog; one alone: the other is user or info.",
+        addresses.PRIORITY,
+        "user.info",
+        names=Names.PROCESS,
+    )
+    stderr_syslog_priority: str = option(
+        "As stdout_syslog_priority, for stderr.", addresses.PRIORITY, "user.info", names=Names.PROCESS
+    )
+    syslog_target: str = option(
+        "Where its lines for syslog go. Unset: where those of [supervisord] go.",
+        addresses.SYSLOG_TARGET,
+        DEV_LOG,
+        names=Names.PROCESS,
+    )
+    syslog_format: SyslogFormat = option(
+        "How they are wrapped. Unset: as those of [supervisord].",
+        addresses.SYSLOG_FORMAT,
+        SyslogFormat.RFC3164,
+        names=Names.PROCESS,
+    )
+    syslog_tag: str | None = option(
+        "The tag of its lines, followed by its pid. Unset: supervisord, and the process's name before each line, as"
+        " supervisord sends them; with rfc5424 and in the journal the process's name.",
+        values.TEXT,
+        None,
+        names=Names.PROCESS,
+    )
     environment: tuple[tuple[str, str], ...] = option(
         "Variables added to its environment, over those of [supervisord] environment. Stored sorted by name.",
         values.ENVIRONMENT,
@@ -164,6 +220,15 @@ class ProgramConfig:
         None,
         changed=Change.RESTART,
     )
+    sockets: tuple[str, ...] = option(
+        "Names of [socket:x] sections: listening sockets that it gets as descriptors 3 and up, in this order, with"
+        " LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES in its environment. They stay open while it is restarted.",
+        values.NAMES,
+        (),
+        changed=Change.RESTART,
+    )
+    listening: tuple[SocketConfig, ...] = derived(Change.RESTART, ())  # what `sockets` names
+    fcgi_socket: SocketConfig | None = derived(Change.RESTART)  # what it gets as descriptor 0
 
     @property
     def namespec(self) -> str:
@@ -174,31 +239,6 @@ class ProgramConfig:
     def argv(self) -> list[str]:
         """The words of `command`. Raises ValueError for unbalanced quotes."""
         return shlex.split(self.command)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SocketConfig:
-    """The socket of an fcgi-program; exactly one of `path` and `port` is set."""
-
-    IN = ("fcgi-program",)
-    NAMES = Names.HERE
-
-    socket: str = option(
-        "The listening socket it gets as descriptor 0: tcp://host:port or unix:///path.", names=Names.PROGRAM
-    )
-    socket_backlog: int | None = option("Its backlog, 1 to 65535. Unset: the system's.", values.INTEGER, None)
-    socket_owner: tuple[int, int] | None = option(
-        "Who owns a unix socket; -1: no change. Unset: the program's user.", values.SOCKET_OWNER, None
-    )
-    socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.SOCKET_MODE, None)
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    @property
-    def url(self) -> str:
-        """`unix://<absolute path>` or `tcp://<host>:<port>`."""
-        return f"unix://{self.path}" if self.path else f"tcp://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +264,7 @@ class GroupConfig:
         default="supervisor.dispatchers:default_handler",
         where=("eventlistener",),
     )
-    socket: SocketConfig | None = None
+    socket: SocketConfig | None = None  # of an fcgi group; every process has it too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,11 +296,34 @@ class DaemonConfig:
         "Variables for all programs; also usable as %(ENV_X)s in other sections.", values.ENVIRONMENT, ()
     )
     identifier: str = option("The name of this daemon, for RPC and AUTO logs.", default="supervisor")
+    syslog_target: str = option(
+        "Where the main log goes with logfile=syslog, and what programs send to syslog unless they say otherwise.",
+        addresses.SYSLOG_TARGET,
+        DEV_LOG,
+    )
+    syslog_format: SyslogFormat = option(
+        "How lines are wrapped for syslog; programs may say otherwise.",
+        addresses.SYSLOG_FORMAT,
+        SyslogFormat.RFC3164,
+    )
+    syslog_facility: str = option("The facility of the main log in syslog.", addresses.FACILITY, "user")
+    syslog_tag: str | None = option(
+        "The tag of the main log in syslog. Unset: supervisord, and time and level in each line, as supervisord sends"
+        " them; with rfc5424 and in the journal the identifier.",
+        values.TEXT,
+        None,
+    )
     shutdown_timeout: float | None = option(
         "Everything still running this long after a shutdown began is killed. Unset or none: no bound beside each"
         " program's stopwaitsecs.",
         values.SHUTDOWN,
         None,
+    )
+    on_leftover: OnLeftover = option(
+        "What becomes of programs that a daemon before this one left running when it was killed: adopt them as they"
+        " are, stop them first, or ignore them (and so start second copies, as supervisord does).",
+        values.ON_LEFTOVER,
+        OnLeftover.ADOPT,
     )
 
 
@@ -272,6 +335,7 @@ class Config:
     servers: tuple[ServerConfig, ...] = ()
     ctl: CtlConfig | None = None
     groups: tuple[GroupConfig, ...] = ()
+    sockets: tuple[SocketConfig, ...] = ()
     rpcinterfaces: tuple[PluginConfig, ...] = ()
     ctlplugins: tuple[PluginConfig, ...] = ()
     file: str

@@ -1,35 +1,43 @@
 """From [program:x], [group:x], [eventlistener:x] and [fcgi-program:x] to groups of processes."""
 
 import dataclasses
-import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
+from supervise.config import sockets
 from supervise.config.convert import Converter
 from supervise.config.declare import Names, Option, declared
 from supervise.config.document import Section
-from supervise.config.model import GroupConfig, ProgramConfig, SocketConfig
+from supervise.config.model import DaemonConfig, GroupConfig, ProgramConfig, SocketConfig
 from supervise.config.problems import NotHere, Place, did_you_mean
 from supervise.config.sections import options_of
-from supervise.config.values import AUTO, EVENT_TYPES, SYSLOG, StopScope, port_number
+from supervise.config.values import AUTO, EVENT_TYPES, SYSLOG, StopScope
 
 MAX_PROCESSES = 10_000
-_TCP = re.compile(r"tcp://([^\s:]+):(\d+)$")
 Kind = Literal["program", "eventlistener", "fcgi-program"]
 
 
-def groups(converter: Converter, common: dict[str, str]) -> tuple[GroupConfig, ...]:
-    """All groups by priority, then by name. `common`: [supervisord] environment, which every process gets."""
-    builder = _Builder(converter, common)
+class Shared(NamedTuple):
+    """What programs take from other sections."""
+
+    environment: Mapping[str, str]  # of [supervisord]; every process gets it
+    daemon: DaemonConfig
+    sockets: dict[str, SocketConfig]
+
+
+def groups(converter: Converter, shared: Shared) -> tuple[GroupConfig, ...]:
+    """All groups by priority, then by name."""
+    builder = _Builder(converter, shared)
     found = [*builder.mixed(), *builder.programs(), *builder.pools(), *builder.fcgi()]
     found.sort(key=lambda group: (group.priority, group.name))
     builder.check_names(found)
+    builder.check_sockets(found)
     return tuple(found)
 
 
 class _Builder:
-    def __init__(self, converter: Converter, common: dict[str, str]) -> None:
+    def __init__(self, converter: Converter, common: Shared) -> None:
         self.converter, self.common = converter, common
         self.document, self.problems, self.machine = converter.document, converter.problems, converter.machine
         self.in_group: set[str] = set()  # sections that a [group:x] took, which have no group of their own
@@ -66,8 +74,6 @@ class _Builder:
             self.problems.error(
                 place, f"[{section.name}] name {program} is ambiguous (exists as program and fcgi-program)"
             )
-        elif named[0].kind == "fcgi-program":
-            self.problems.warn(place, f"in a group, fcgi-program {program} runs without its socket, as in supervisord")
         return named[0]
 
     def programs(self) -> Iterator[GroupConfig]:
@@ -120,7 +126,8 @@ class _Builder:
     def fcgi(self) -> Iterator[GroupConfig]:
         for section in self.alone("fcgi-program"):
             group = self.homogeneous(section, "fcgi-program", 999)
-            yield dataclasses.replace(group, kind="fcgi", socket=self.socket(section, group))
+            socket = next((process.fcgi_socket for process in group.processes), None)
+            yield dataclasses.replace(group, kind="fcgi", socket=socket)
 
     def alone(self, kind: str) -> Iterator[Section]:
         return (section for section in list(self.document.of_kind(kind)) if section.name not in self.in_group)
@@ -153,6 +160,7 @@ class _Builder:
         if count > MAX_PROCESSES:
             self.problems.error(section.place("numprocs"), f"{count} is above upper bound ({MAX_PROCESSES})")
             return []
+        listening = sockets.chosen(self.converter, section, shared["sockets"], self.common.sockets)
         found: list[ProgramConfig] = []
         for number in range(first, first + count):
             before = len(self.problems.errors)
@@ -162,6 +170,7 @@ class _Builder:
             own = {option.key: get(section, option, mine) for option in kept if option.names is Names.PROCESS}
             name = get(section, options["process_name"], mine) if section.get("process_name") else program
             self.fix_logs(section, shared["redirect_stderr"], own)
+            self.fix_syslog(section, own)
             if len(self.problems.errors) > before:
                 break  # the others would have the same to say
             found.append(
@@ -172,9 +181,12 @@ class _Builder:
                     group_name=group,
                     process_num=number,
                     kind=kind,
-                    environment=tuple(sorted((self.common | environment).items())),
+                    environment=tuple(sorted({**self.common.environment, **environment}.items())),
+                    listening=listening,
                 )
             )
+        if section.kind == "fcgi-program" and (socket := self.fcgi_socket(section, kind, found)):
+            found = [dataclasses.replace(process, fcgi_socket=socket) for process in found]
         return sorted(found, key=lambda process: process.name)
 
     def fix_stopping(self, section: Section, shared: dict[str, Any]) -> None:
@@ -234,39 +246,18 @@ class _Builder:
                 )
             own["stderr_logfile"] = None
 
-    def socket(self, section: Section, group: GroupConfig) -> SocketConfig | None:
-        """The socket of an fcgi group; None after a problem."""
-        options = {option.key: option for option in declared(SocketConfig)}
-        values: dict[str, Any] = {key: self.converter.get(section, option) for key, option in options.items()
-                                  if key != "socket"}  # fmt: skip
-        url = self.converter.get(section, options["socket"], {"program_name": section.label.strip()})
-        if not url:
-            self.problems.error(section.place("socket"), f'[{section.name}] section requires a "socket" line')
-            return None
-        backlog, owner, mode = values["socket_backlog"], values["socket_owner"], values["socket_mode"]
-        if backlog is not None and not 1 <= backlog <= 65535:
-            self.problems.error(section.place("socket_backlog"), f"Invalid socket_backlog value {backlog}")
-        try:
-            address = self.address(url)
-            if not address.get("path") and (owner, mode) != (None, None):
-                raise ValueError("socket_owner and socket_mode params should only be used with a Unix domain socket")
-        except ValueError as why:
-            self.problems.error(section.place("socket"), f"{why} in [{section.name}] socket")
-            return None
-        if address.get("path"):
-            user = next(((p.uid, p.gid) for p in group.processes if p.uid not in (None, self.machine.uid)), None)
-            values |= {"socket_owner": owner or user, "socket_mode": 0o700 if mode is None else mode}
-        return SocketConfig(**{**values, "socket": url}, **address)
+    def fix_syslog(self, section: Section, own: dict[str, Any]) -> None:
+        """A program that sends to syslog, and does not say where, sends where the daemon does."""
+        for option in ("syslog_target", "syslog_format"):
+            if (own["stdout_syslog"] or own["stderr_syslog"]) and not section.get(option):
+                own[option] = getattr(self.common.daemon, option)
 
-    def address(self, url: str) -> dict[str, Any]:
-        if url.startswith("unix://"):
-            path = url.removeprefix("unix://")
-            if not path.startswith("/"):
-                raise ValueError(f"Unix socket path {path} is not an absolute path")
-            return {"path": self.machine.absolute(path)}
-        if match := _TCP.match(url):
-            return {"host": match[1].lower(), "port": port_number(match[2])}
-        raise ValueError(f"Bad socket format {url}")
+    def fcgi_socket(self, section: Section, kind: Kind, processes: list[ProgramConfig]) -> SocketConfig | None:
+        """The socket of an fcgi-program, in a group too, where supervisord forgets it (and so needs none)."""
+        if kind == "fcgi-program" or section.get("socket"):
+            return sockets.fcgi(self.converter, section, processes)
+        self.problems.warn(section.place(), "has no socket, and so nobody can reach it")
+        return None
 
     # Names
 
@@ -295,6 +286,13 @@ class _Builder:
                 return
         if not name.strip():
             self.problems.error(section.place(option), f"Invalid name: {name!r} is empty")
+
+    def check_sockets(self, found: list[GroupConfig]) -> None:
+        """Warn of sockets that nobody listens on."""
+        used = {name for group in found for process in group.processes for name in process.sockets}
+        for section in self.document.of_kind("socket"):
+            if (name := section.label.strip()) in self.common.sockets and name not in used:
+                self.problems.warn(section.place(), "no program names this socket: it is never opened")
 
     def check_names(self, found: list[GroupConfig]) -> None:
         """Warn of names that supervisord lets through, although one of two equal ones can never run."""

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from supervise.config import values
+from supervise.config import addresses, values
 from supervise.config.declare import Change, Option
 from supervise.config.document import ALIASES, NAMED, SERVERS, SINGLE
 from supervise.config.sections import options_of
@@ -19,7 +19,7 @@ _NATIVE: Mapping[str, dict[str, Any]] = {
     "integers": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
     "table": {"type": "object", "additionalProperties": {"type": ["string", "integer", "number", "boolean"]}},
 }
-_OCTALS = (values.OCTAL, values.CHMOD, values.SOCKET_MODE)
+_OCTALS = (values.OCTAL, values.CHMOD, values.SOCKET_MODE, addresses.MODE)
 _SECTION_DOCS = {
     "supervisord": "The daemon itself. Also called supervise.",
     "supervisorctl": "What the client needs to know. Also called supervisectl.",
@@ -30,6 +30,7 @@ _SECTION_DOCS = {
     "group": "Groups of programs by name.",
     "eventlistener": "Pools of event listeners by name; all options of programs, and these.",
     "fcgi-program": "FastCGI programs by name; all options of programs, and these.",
+    "socket": "Listening sockets for programs, which name them in their option sockets.",
     "rpcinterface": "RPC interfaces by name; what else is set is passed to the factory.",
     "ctlplugin": "Plugins of the client by name; what else is set is passed to the factory.",
 }

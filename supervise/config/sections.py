@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from supervise.config import values
+from supervise.config import addresses, values
 from supervise.config.declare import Names, Option, declared, option
 from supervise.config.model import (
     ANY_PROGRAM,
@@ -14,7 +14,6 @@ from supervise.config.model import (
     GroupConfig,
     ProgramConfig,
     ServerConfig,
-    SocketConfig,
 )
 
 
@@ -57,6 +56,42 @@ class Members:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FcgiSocket:
+    """The options that become the socket of an fcgi-program."""
+
+    IN = ("fcgi-program",)
+    NAMES = Names.HERE
+
+    socket: str = option(
+        "The listening socket it gets as descriptor 0, shared by its processes: tcp://host:port or unix:///path.",
+        names=Names.PROGRAM,
+    )
+    socket_backlog: int | None = option("Its backlog, 1 to 65535. Unset: the system's.", values.INTEGER, None)
+    socket_owner: tuple[int, int] | None = option(
+        "Who owns a unix socket. Unset: the program's user.", values.SOCKET_OWNER, None
+    )
+    socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.SOCKET_MODE, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSocket:
+    """The options that become a socket for the programs that name it."""
+
+    IN = ("socket",)
+    NAMES = Names.HERE
+
+    address: addresses.Address = option(
+        "Where it listens. *:port is every IPv4 address, [::]:port every address of both families.", addresses.LISTEN
+    )
+    backlog: int | None = option("Its backlog, 1 to 65535. Unset: the system's.", values.INTEGER, None)
+    owner: tuple[int, int] | None = option("Who owns a unix socket. Unset: the daemon's user.", addresses.OWNER, None)
+    mode: int | None = option("The mode of a unix socket. Unset: 0700.", addresses.MODE, None)
+    reuse_port: bool = option(
+        "Let sockets of other programs listen at the same port (SO_REUSEPORT).", values.BOOLEAN, False
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PluginFactory:
     """The options that every plugin section has."""
 
@@ -75,7 +110,7 @@ class PluginFactory:
 
 DECLARATIONS = (
     *(DaemonConfig, ServerConfig, CtlConfig, Inclusion, Replication, ProgramConfig),
-    *(Members, GroupConfig, SocketConfig, PluginFactory),
+    *(Members, GroupConfig, FcgiSocket, NamedSocket, PluginFactory),
 )
 
 

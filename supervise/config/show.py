@@ -29,6 +29,7 @@ def as_json(config: Config) -> dict[str, Any]:
         "rpcinterfaces": [_plugin(plugin) for plugin in config.rpcinterfaces],
         "ctlplugins": [_plugin(plugin) for plugin in config.ctlplugins],
         "groups": [group_values(group) for group in config.groups],
+        "sockets": [{"name": socket.name, **_socket(socket)} for socket in config.sockets],
         "origins": _origins(config),
     }
 
@@ -75,10 +76,10 @@ def server_values(server: ServerConfig) -> dict[str, Any]:
 
 
 def _socket(socket: SocketConfig) -> dict[str, Any]:
-    shown: dict[str, Any] = {"url": socket.url, "backlog": socket.socket_backlog}
+    shown: dict[str, Any] = {"url": socket.url, "backlog": socket.backlog}
     if socket.path:
-        return shown | {"path": socket.path, "mode": socket.socket_mode, "owner": _plain(socket.socket_owner)}
-    return shown | {"host": socket.host, "port": socket.port}
+        return shown | {"path": socket.path, "mode": socket.mode, "owner": _plain(socket.owner)}
+    return shown | {"host": socket.host, "port": socket.port, "reuse_port": socket.reuse_port}
 
 
 def _plugin(plugin: Any) -> dict[str, Any]:

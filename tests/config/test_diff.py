@@ -55,7 +55,7 @@ def test_what_counts_as_changed(old: ProgramConfig, new: ProgramConfig, same: bo
         (group("g", kind="pool"), group("g", kind="pool", buffer_size=5)),
         (group("g", process()), group("g", process(), process(name="b"))),
         (group("g", process(), process(name="b")), group("g", process(name="b"), process())),
-        (group("g", socket=SocketConfig(socket="unix:///x", path="/x")), group("g")),
+        (group("g", socket=SocketConfig(path="/x")), group("g")),
     ],
 )
 def test_what_counts_as_a_changed_group(old: GroupConfig, new: GroupConfig) -> None:
@@ -63,7 +63,7 @@ def test_what_counts_as_a_changed_group(old: GroupConfig, new: GroupConfig) -> N
 
 
 def test_when_members_can_be_changed_one_by_one() -> None:
-    socket = SocketConfig(socket="unix:///x", path="/x")
+    socket = SocketConfig(path="/x")
     assert same_frame(group("g", process()), group("g", priority=1))
     assert not same_frame(group("g"), group("g", kind="fcgi", socket=socket))
     assert not same_frame(group("g", kind="fcgi", socket=socket), group("g", kind="fcgi"))

@@ -32,8 +32,10 @@ def test_the_url_for_children(servers: tuple[ServerConfig, ...], url: str | None
 
 
 def test_urls_of_sockets() -> None:
-    assert SocketConfig(socket="unix:///x", path="/x").url == "unix:///x"
-    assert SocketConfig(socket="tcp://H:1", host="h", port=1).url == "tcp://h:1"
+    assert SocketConfig(path="/x").url == "unix:///x"
+    assert SocketConfig(host="h", port=1).url == "tcp://h:1"
+    assert SocketConfig(host="::1", port=1).url == "tcp://[::1]:1"
+    assert SocketConfig(port=1).url == "tcp://*:1"
 
 
 def test_where_something_stands_is_not_compared() -> None:

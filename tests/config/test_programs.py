@@ -154,7 +154,8 @@ def test_groups_take_their_programs_and_are_sorted(look: Look) -> None:
 @pytest.mark.parametrize(
     ("options", "url", "owner", "mode"),
     [
-        ("socket=tcp://LocalHost:9000", "tcp://localhost:9000", None, None),
+        ("socket=tcp://LocalHost:9000", "tcp://localhost:9000", None, 0o700),
+        ("socket=tcp://[::1]:9000", "tcp://[::1]:9000", None, 0o700),
         ("socket=unix:///run/%(program_name)s.sock", "unix:///run/php.sock", None, 0o700),
         ("socket=unix:///run/x\nuser=alice", "unix:///run/x", (1000, 1000), 0o700),
         (
@@ -165,23 +166,27 @@ def test_groups_take_their_programs_and_are_sorted(look: Look) -> None:
         ),
     ],
 )
-def test_fcgi_sockets(look: Look, options: str, url: str, owner: tuple[int, int] | None, mode: int | None) -> None:
+def test_fcgi_sockets(look: Look, options: str, url: str, owner: tuple[int, int] | None, mode: int) -> None:
     (group,) = groups(look(f"[fcgi-program:php]\ncommand=x\n{options}"))
     assert group.socket
-    assert (group.kind, group.socket.url, group.socket.socket_owner, group.socket.socket_mode) == (
+    assert (group.kind, group.socket.url, group.socket.owner, group.socket.mode) == (
         "fcgi",
         url,
         owner,
         mode,
     )
     assert group.processes[0].kind == "fcgi-program"
+    assert group.processes[0].fcgi_socket == group.socket
 
 
-def test_an_fcgi_program_in_a_group_has_no_socket(look: Look) -> None:
-    found = look("[fcgi-program:php]\ncommand=x\n[group:g]\nprograms=php")
-    (group,) = groups(found)
+def test_an_fcgi_program_in_a_group_keeps_its_socket(look: Look) -> None:
+    (group,) = groups(look("[fcgi-program:php]\ncommand=x\nsocket=tcp://h:1\n[group:g]\nprograms=php"))
     assert (group.socket, group.processes[0].kind) == (None, "program")
-    assert "runs without its socket" in found.warnings[0].message
+    assert group.processes[0].fcgi_socket
+    assert group.processes[0].fcgi_socket.url == "tcp://h:1"
+    found = look("[fcgi-program:php]\ncommand=x\n[group:g]\nprograms=php")  # supervisord takes this
+    assert groups(found)[0].processes[0].fcgi_socket is None
+    assert "has no socket" in found.warnings[0].message
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ PROGRAM_OPTIONS = [
     "umask",
     "serverurl",
 ]
-OWN = ["group", "stop_scope", "user_env"]
+OWN = ["group", "stop_scope", "user_env", "sockets"]
+OWN += ["stdout_syslog_priority", "stderr_syslog_priority", "syslog_target", "syslog_format", "syslog_tag"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ OWN = ["group", "stop_scope", "user_env"]
         ("program", PROGRAM_OPTIONS + OWN),
         ("eventlistener", [*PROGRAM_OPTIONS, *OWN, "buffer_size", "events", "result_handler"]),
         ("fcgi-program", [*PROGRAM_OPTIONS, *OWN, "socket", "socket_backlog", "socket_owner", "socket_mode"]),
+        ("socket", ["address", "backlog", "owner", "mode", "reuse_port"]),
         ("group", ["programs", "priority"]),
         ("include", ["files"]),
         ("unix_http_server", ["file", "chmod", "chown", "username", "password"]),

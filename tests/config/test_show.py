@@ -39,14 +39,15 @@ def test_groups() -> None:
         "result_handler": "supervisor.dispatchers:default_handler",
         "processes": [],
     }
-    tcp = SocketConfig(socket="tcp://h:1", host="h", port=1)
+    tcp = SocketConfig(host="h", port=1)
     assert group_values(GroupConfig(name="f", kind="fcgi", socket=tcp))["socket"] == {
         "url": "tcp://h:1",
         "backlog": None,
         "host": "h",
         "port": 1,
+        "reuse_port": False,
     }
-    unix = SocketConfig(socket="unix:///x", path="/x", socket_mode=0o700, socket_owner=(1, 2))
+    unix = SocketConfig(path="/x", mode=0o700, owner=(1, 2))
     assert group_values(GroupConfig(name="f", kind="fcgi", socket=unix))["socket"] == {
         "url": "unix:///x",
         "backlog": None,
