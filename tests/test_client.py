@@ -123,7 +123,7 @@ def test_events(client: Client) -> None:
 
     wait_for(heard, "an event")
     listener.join(30)
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert seen[0].type.startswith("PROCESS_STATE_")
     assert seen[0].data["name"] == "cat"
 

@@ -142,6 +142,7 @@ def test_restart_only_running(ours: Daemon) -> None:
 
 
 def test_rotate(ours: Daemon) -> None:
+    ours.ctl("restart", "talks")  # writes a line when it starts
     wait_for(lambda: "one" in ours.ctl("tail", "talks").stdout, "talks has talked")
     run = ours.ctl("rotate", "talks", "nosuch")
     assert (run.stdout, run.returncode) == ("talks: rotated\nnosuch: ERROR (no such process)\n", 1)

@@ -3,13 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from supervise.cli.settings import DEFAULT_URL, SettingsError, read_section, resolve
-from supervise.config import ini
-from supervise.config.document import Document
-from supervise.config.problems import Problems
+from supervise.cli.settings import DEFAULT_URL, SettingsError, resolve
 
 NOBODY = {"PATH": "/bin"}
 
@@ -114,25 +109,3 @@ def test_a_found_file_is_not_in_the_way(tmp_path: Path) -> None:
     assert resolve(None, "http://a:1", environ=NOBODY).serverurl == "http://a:1"
     with pytest.raises(SettingsError):
         resolve(environ=NOBODY)
-
-
-LINES = st.sampled_from(
-    [
-        *("[supervisorctl]", "[supervisord]", "[supervisorctl] ; x", "  [supervisorctl]", "[DEFAULT]", "[a]b]", "[x"),
-        *("serverurl=a", "serverurl : b ; c", "serverurl = d#e", "ServerURL=f g #h", "  continued", "\tmore ; no"),
-        *("; comment", "# comment", "   ; inner", "", "   ", "prompt=;x", "username==y", "password = 'a ; b'", "é=ü"),
-    ]
-)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(LINES, max_size=12))
-def test_the_small_reader_agrees_with_the_great_one(tmp_path: Path, lines: list[str]) -> None:
-    text = "[supervisord]\n" + "\n".join(lines) + "\n"
-    problems, document = Problems(), Document("x", "/")
-    ini.read(text, "x", document, problems)
-    if problems.errors:
-        return
-    section = document.sections.get("supervisorctl")
-    wanted = section and {name: entry.raw for name, entry in {**document.defaults, **section.own}.items()}
-    assert read_section(write(tmp_path / "p.conf", text), {}) == wanted
