@@ -176,6 +176,7 @@ class ChildPipe:
             if count >= FULL and not self._large:
                 self._large = True
                 enlarge(self.fd)
+            worker.count += count
             self.channel.feed(worker, buffer[:count], self.pid)
         self.busy = False
         return count

@@ -104,14 +104,11 @@ class Logs:
             return
 
     async def close(self) -> None:
-        """Write what is readable, close everything, end the thread."""
-        sinks = self.sinks.all()
-        for sink in sinks:
-            self.pump.call(sink.close)
+        """Write what was sent, close everything, end the thread."""
+        self.sinks.release_all()
         await asyncio.to_thread(self.pump.close)
-        for sink in sinks:
-            if sink.stream is not None:
-                await asyncio.to_thread(sink.stream.join)
+        for stream in self.sinks.ending():
+            await asyncio.to_thread(stream.join)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -150,6 +147,8 @@ class Ends:
 
 class ProcessLogs:
     """stdout and stderr of one process. Loop thread only."""
+
+    __slots__ = ("_auto", "_config", "_current", "_former", "_logs", "_pump", "stderr", "stdout")
 
     def __init__(self, logs: Logs, config: ProgramConfig, auto: Mapping[str, str]) -> None:
         self._logs = logs

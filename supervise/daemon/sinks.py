@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 
 from supervise.system.logfile import LogFile, NotAFileError
@@ -27,6 +26,23 @@ class Sink:
     (relieved by a fresh one); meanwhile up to DEFERRED bytes are kept.
     """
 
+    __slots__ = (
+        *(
+            "_check_at",
+            "_closed",
+            "_deferred",
+            "_delay",
+            "_pump",
+            "_retry_at",
+            "_tell_at",
+            "_told",
+            "_waiting",
+            "dropped",
+            "file",
+        ),
+        *("hanging", "listeners", "path", "problem", "stream", "touched", "users"),
+    )
+
     def __init__(self, path: str, pump: Pump) -> None:
         self.path, self.users = path, 1
         self.problem = ""
@@ -37,9 +53,11 @@ class Sink:
         self._pump = pump
         self.touched = False
         self.hanging = False
-        self._deferred: deque[bytes] = deque()
+        self._deferred: list[bytes] = []
         self._waiting = 0
-        self._check_at = self._retry_at = self._told_at = 0.0
+        self._closed = False
+        self._check_at = self._retry_at = self._tell_at = 0.0
+        self._told = False
         self._delay = RETRIES[0]
 
     @property
@@ -142,9 +160,11 @@ class Sink:
             return
         self.problem = problem
         if not problem:
-            log.info("writing to %s again; %d bytes were lost so far", self.path, self.total_dropped)
-        elif now >= self._told_at:
-            self._told_at = now + REPEAT
+            if self._told:
+                self._told = False
+                log.info("writing to %s again; %d bytes were lost so far", self.path, self.total_dropped)
+        elif now >= self._tell_at:
+            self._tell_at, self._told = now + REPEAT, True
             log.error("%s; what is to be written there meanwhile is lost", problem)
 
     @property
@@ -200,7 +220,7 @@ class Sink:
                 if not self._deferred:
                     self.hanging = False
                     break
-                data = self._deferred.popleft()
+                data = self._deferred.pop(0)
                 self._waiting -= len(data)
             try:
                 self.file.write(data)
@@ -241,6 +261,12 @@ class Sink:
             self.stream.close()
         elif not self.hanging:
             self.file.close()
+        self._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to be written after `close`."""
+        return self._closed and (self.stream is None or not self.stream.alive)
 
 
 class _HungDeviceError(OSError):
@@ -273,12 +299,13 @@ class Sinks:
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self._open: dict[str, Sink] = {}
+        self._ending: list[Sink] = []  # released; their streams may still be writing
 
     def acquire(self, path: str, maxbytes: int, backups: int) -> Sink:
         """Return the target at `path`; the limits given last hold for all who share it."""
-        key = os.path.abspath(path)
-        if (sink := self._open.get(key)) is None:
-            sink = self._open[key] = Sink(path, self._pump)
+        path = os.path.abspath(path)
+        if (sink := self._open.get(path)) is None:
+            sink = self._open[path] = Sink(path, self._pump)
         else:
             sink.users += 1
         if (maxbytes, backups) != (sink.file.maxbytes, sink.file.backups):
@@ -290,8 +317,20 @@ class Sinks:
         """Give up one use; the last one closes the target, after all that was sent to it."""
         sink.users -= 1
         if sink.users == 0:
-            del self._open[os.path.abspath(sink.path)]
+            del self._open[sink.path]
+            self._ending = [each for each in self._ending if not each.closed]
+            self._ending.append(sink)
             self._pump.call(sink.close)
+
+    def release_all(self) -> None:
+        """Close every target, after all that was sent to it."""
+        for sink in self.all():
+            sink.users = 1
+            self.release(sink)
+
+    def ending(self) -> tuple[StreamWriter, ...]:
+        """The streams of released targets that have not written all yet."""
+        return tuple(sink.stream for sink in self._ending if sink.stream is not None)
 
     def all(self) -> tuple[Sink, ...]:
         """Every target in use."""

@@ -100,6 +100,11 @@ class StreamWriter:
         if self._thread is not None:
             self._thread.join(PATIENCE + 0.5)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writing thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
     def _free(self) -> None:
         os.close(self._fd)
         os.close(self._wake)

@@ -238,3 +238,21 @@ def test_a_hung_disk(pump: Pump, freezable: Path, tmp_path: Path, caplog: pytest
         pump.call(sink.close)
     pump.call(lambda _: stopped.set())
     assert stopped.wait(60)
+
+
+def test_a_released_stream_is_still_waited_for(pump: Pump, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    sinks = Sinks(pump)
+    sink = sinks.acquire(f"{tmp_path}/fifo", 0, 0)
+    write(pump, sink, b"x" * 300_000)  # more than a FIFO holds
+    sinks.release(sink)
+    sinks.release_all()
+    sinks.release(sinks.acquire(f"{tmp_path}/other", 0, 0))
+    (stream,) = sinks.ending()
+    with open(tmp_path / "fifo", "rb", buffering=0) as reader:
+        data = b""
+        while len(data) < 300_000:
+            data += reader.read(65536)
+    wait_for(lambda: not stream.alive)
+    assert stream.dropped == 0
+    sinks.release(sink)  # once too often: nothing happens

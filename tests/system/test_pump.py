@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervise.system.pump import Pump, Worker
+from supervise.system.pump import FAST, PAUSE, SMALL, Gathering, Pump, Worker
 from tests.tools import wait_for
 
 
@@ -150,3 +150,44 @@ def test_close_gives_everything_back() -> None:
         os.close(reader.end)
     assert len(os.listdir("/proc/self/fd")) == before
     assert not threads()
+
+
+def test_close_gives_up_only_what_hangs() -> None:
+    pump = Pump()
+    hanging, done = Hanging(pump), []
+    pump.call(hanging.ready)
+    pump.call(done.append)
+    hanging.inside.wait()
+    relief = threading.Timer(0.2, pump.relieve, [0])
+    relief.start()
+    assert pump.close()
+    assert done
+    hanging.go.set()
+    wait_for(lambda: not threads())
+    os.close(hanging.end)
+
+
+def test_close_has_patience_but_not_for_ever() -> None:
+    pump = Pump()
+    hanging = Hanging(pump)
+    pump.call(hanging.ready)
+    hanging.inside.wait()
+    assert not pump.close(0.1)
+    hanging.go.set()
+    assert pump.close()
+    os.close(hanging.end)
+
+
+def flood(step: float, size: int, sources: int = 1) -> list[bool]:
+    """What a hundred rounds `step` seconds apart, of `size` bytes each, are told."""
+    gathering = Gathering()
+    return [gathering.worthwhile(size, sources, 100 + number * step) for number in range(100)]
+
+
+def test_a_pause_is_for_floods_of_small_writes_only() -> None:
+    assert sum(flood(20e-6, 2000)) > 50
+    assert not any(flood(0.01, 2000))  # now and then
+    assert not any(flood(200e-6, 200))  # one line after the other has been seen
+    assert not any(flood(100e-6, SMALL))  # there is enough to do
+    assert sum(flood(100e-6, SMALL, 50)) > 50  # little each, from many
+    assert PAUSE * FAST < SMALL  # a pause does not end its own reason
