@@ -142,7 +142,11 @@ class Control:
     async def signal(self, specs: Sequence[str], signal: str | int) -> list[Result]:
         """See `Commands.signal`."""
 
+        several = any(spec == namespec.ALL or not namespec.is_single(spec) for spec in specs)
+
         async def send(process: Process) -> Result:
+            if several and process.state not in SIGNALLABLE:  # supervisord asks a group only for who can be signalled
+                return result("signal", process, Fault.NOT_RUNNING)
             try:
                 number = signal_number(str(signal))
             except ValueError:

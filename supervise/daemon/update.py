@@ -148,7 +148,8 @@ class Updater:
         return steps
 
     def _step(self, kind: str, group: Group, name: str) -> Step:
-        return Step(kind, group.name, name, f"{group.name}:{name}: {TEXTS[kind]}")
+        namespec = name if name == group.name else f"{group.name}:{name}"
+        return Step(kind, group.name, name, f"{namespec}: {TEXTS[kind]}")
 
     async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> None:
         wanted = {config.name: config for config in new.processes}

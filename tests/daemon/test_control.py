@@ -141,6 +141,9 @@ def test_signals(tmp_path: Path) -> None:
                 assert brief(await verbs.signal(["p"], name)) == ["signal p OK"]
             await eventually(lambda: b"hup" in one.logs.stdout.tail_ring())
             assert brief(await verbs.signal(["p"], "NONSENSE")) == ["signal p BAD_SIGNAL: NONSENSE"]
+            await verbs.stop(["p"], True)
+            assert brief(await verbs.signal(["p"], "NONSENSE")) == ["signal p BAD_SIGNAL: NONSENSE"]
+            assert brief(await verbs.signal(["p:*"], "NONSENSE")) == ["signal p NOT_RUNNING: p"]
 
     run(story)
 
