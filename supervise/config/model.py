@@ -18,11 +18,21 @@ from supervise.config import addresses, values
 from supervise.config.addresses import DEV_LOG, SyslogFormat
 from supervise.config.control import CtlConfig, PluginConfig, ServerConfig
 from supervise.config.declare import Change, Names, derived, option
+from supervise.config.pools import EventLength, OnProtocolError, PoolOptions
 from supervise.config.values import AUTO, AutoRestart, OnLeftover, StopScope, UserEnv
 from supervise.errors import ConfigError
 
 # The enumerations among the values below, and what stands in `control`.
-__all__ = ["AUTO", "AutoRestart", "OnLeftover", "StopScope", "SyslogFormat", "UserEnv"]
+__all__ = [
+    "AUTO",
+    "AutoRestart",
+    "EventLength",
+    "OnLeftover",
+    "OnProtocolError",
+    "StopScope",
+    "SyslogFormat",
+    "UserEnv",
+]
 __all__ += ["Config", "CtlConfig", "DaemonConfig", "GroupConfig", "PluginConfig", "ProgramConfig"]
 __all__ += ["ServerConfig", "SocketConfig"]
 MB = 1024**2
@@ -242,7 +252,7 @@ class ProgramConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupConfig:
+class GroupConfig(PoolOptions):
     """Processes that are added, removed and addressed together. A pool has events; an fcgi group has a socket."""
 
     IN = ("group",)
@@ -252,18 +262,6 @@ class GroupConfig:
     kind: Literal["group", "pool", "fcgi"] = "group"
     priority: int = option("Lower starts earlier and stops later.", values.INTEGER, 999)
     processes: tuple[ProgramConfig, ...] = ()
-    buffer_size: int = option(
-        "How many events wait for a busy pool before the oldest is dropped.",
-        values.INTEGER,
-        10,
-        where=("eventlistener",),
-    )
-    events: tuple[str, ...] = option("The event types it is sent.", values.EVENTS, (), where=("eventlistener",))
-    result_handler: str = option(
-        "The function, as module:name, that judges its results.",
-        default="supervisor.dispatchers:default_handler",
-        where=("eventlistener",),
-    )
     socket: SocketConfig | None = None  # of an fcgi group; every process has it too
 
 

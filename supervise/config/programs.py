@@ -101,6 +101,8 @@ class _Builder:
                 buffer_size=buffer_size,
                 events=self.events(section, options["events"]),
                 result_handler=self.handler(section, options["result_handler"]),
+                on_protocol_error=self.converter.get(section, options["on_protocol_error"]),
+                event_length=self.converter.get(section, options["event_length"]),
             )
 
     def events(self, section: Section, option: Option) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ def group_values(group: GroupConfig) -> dict[str, Any]:
         shown["buffer_size"] = group.buffer_size
         shown["pool_events"] = list(group.events)
         shown["result_handler"] = group.result_handler
+        shown["on_protocol_error"] = group.on_protocol_error.value
+        shown["event_length"] = group.event_length.value
     if group.socket:
         shown["socket"] = _socket(group.socket)
     return shown | {"processes": [program_values(process) for process in group.processes]}

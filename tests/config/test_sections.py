@@ -42,13 +42,14 @@ PROGRAM_OPTIONS = [
 ]
 OWN = ["group", "stop_scope", "user_env", "sockets"]
 OWN += ["stdout_syslog_priority", "stderr_syslog_priority", "syslog_target", "syslog_format", "syslog_tag"]
+POOL = ["on_protocol_error", "event_length"]
 
 
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
         ("program", PROGRAM_OPTIONS + OWN),
-        ("eventlistener", [*PROGRAM_OPTIONS, *OWN, "buffer_size", "events", "result_handler"]),
+        ("eventlistener", [*PROGRAM_OPTIONS, *OWN, "buffer_size", "events", "result_handler", *POOL]),
         ("fcgi-program", [*PROGRAM_OPTIONS, *OWN, "socket", "socket_backlog", "socket_owner", "socket_mode"]),
         ("socket", ["address", "backlog", "owner", "mode", "reuse_port"]),
         ("group", ["programs", "priority"]),

@@ -34,9 +34,11 @@ def test_groups() -> None:
         "class": "EventListenerPoolConfig",
         "name": "p",
         "priority": 999,
-        "buffer_size": 10,
+        "buffer_size": 1000,
         "pool_events": ["TICK_5"],
         "result_handler": "supervisor.dispatchers:default_handler",
+        "on_protocol_error": "restart",
+        "event_length": "auto",
         "processes": [],
     }
     tcp = SocketConfig(host="h", port=1)
