@@ -1,0 +1,117 @@
+"""The listening sockets that programs inherit."""
+
+import errno
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from supervise.config.model import SocketConfig
+from supervise.system.bind import Inode, OwnerError, bind_inet, bind_unix, give, is_at, remove
+
+RESOLVING = 1.0  # seconds that a host's name may take; addresses take none
+
+
+class ListenError(OSError):
+    """A socket cannot be opened; `str()` is a sentence."""
+
+    def __init__(self, number: int | None, text: str) -> None:
+        super().__init__(number, text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(slots=True, eq=False)
+class Listening:
+    """One bound socket that listens. It blocks: that is what a program expects of a descriptor it is given."""
+
+    config: SocketConfig
+    sock: socket.socket
+    inode: Inode | None = None  # of a unix socket's file
+
+    @property
+    def intact(self) -> bool:
+        """The file of a unix socket is still ours; always true for other sockets."""
+        return self.inode is None or is_at(self.config.path, self.inode)
+
+    def adapt(self, config: SocketConfig) -> None:
+        """Take over other options at the same address. Raises ListenError."""
+        old, self.config = self.config, config
+        try:
+            if config.backlog != old.backlog:
+                self.sock.listen(_backlog(config))
+            if config.reuse_port != old.reuse_port:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, config.reuse_port)
+            if self.inode is not None and self.intact:
+                if config.mode != old.mode:
+                    os.chmod(config.path, config.mode)
+                if config.owner != old.owner and config.owner is not None:
+                    give(config.path, config.owner)
+        except OSError as error:
+            raise _refused(config, error) from None
+
+    def unblock(self) -> None:
+        """Undo what programs did to the flags, which belong to the socket and not to their descriptors of it."""
+        self.sock.setblocking(True)
+
+    def close(self) -> None:
+        """Stop listening, and remove the file if it is still ours. May be called again."""
+        if self.inode is not None:
+            remove(self.config.path, self.inode)
+        self.sock.close()
+
+
+def listen(config: SocketConfig) -> Listening:
+    """Open a socket. Raises ListenError. A host's name holds us up for RESOLVING seconds at most."""
+    inode = None
+    try:
+        if config.path:
+            sock, inode = bind_unix(config.path, mode=config.mode, owner=config.owner, backlog=_backlog(config))
+        else:
+            family, address = _resolve(config.host, config.port)
+            sock = bind_inet(family, address, backlog=_backlog(config), reuse_port=config.reuse_port)
+    except OSError as error:
+        raise _refused(config, error) from None
+    opened = Listening(config, sock, inode)
+    opened.unblock()
+    return opened
+
+
+def _backlog(config: SocketConfig) -> int:
+    return config.backlog or socket.SOMAXCONN
+
+
+def _refused(config: SocketConfig, error: OSError) -> ListenError:
+    why = error.strerror or str(error)
+    if isinstance(error, OwnerError):
+        why = f"not permitted to give it to {config.owner}"
+    return ListenError(error.errno, f"couldn't create socket {config.url}: {why}")
+
+
+def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
+    """The family and address to bind: IPv4 where a name has both, as supervisord. Raises OSError."""
+    if not host:
+        return socket.AF_INET, ("0.0.0.0", port)
+    found = _look_up(host, port, socket.AI_NUMERICHOST)
+    if not found:
+        answer: list[Any] = []
+        asking = threading.Thread(target=lambda: answer.extend(_look_up(host, port, 0)), daemon=True)
+        asking.start()
+        asking.join(RESOLVING)
+        found = answer
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address of {host} found within {RESOLVING:g} s")
+    family, *_, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return family, address
+
+
+def _look_up(host: str, port: int, flags: int) -> list[Any]:
+    try:
+        return socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except (OSError, UnicodeError):
+        return []
