@@ -164,6 +164,7 @@ class ProgramConfig:
         "How much output between capture tokens is kept for a PROCESS_COMMUNICATION event; 0: no capture.",
         values.SIZE,
         0,
+        changed=Change.NEXT_START,
     )
     stdout_events_enabled: bool = option("Emit a PROCESS_LOG event for its output.", values.BOOLEAN, False)
     stdout_syslog: bool = option(
@@ -178,7 +179,9 @@ class ProgramConfig:
     stderr_logfile_backups: int = option(
         "As stdout_logfile_backups, for stderr.", values.INTEGER, 10, names=Names.PROCESS
     )
-    stderr_capture_maxbytes: int = option("As stdout_capture_maxbytes, for stderr.", values.SIZE, 0)
+    stderr_capture_maxbytes: int = option(
+        "As stdout_capture_maxbytes, for stderr.", values.SIZE, 0, changed=Change.NEXT_START
+    )
     stderr_events_enabled: bool = option("As stdout_events_enabled, for stderr.", values.BOOLEAN, False)
     stderr_syslog: bool = option("As stdout_syslog, for stderr.", values.BOOLEAN, False, names=Names.PROCESS)
     stdout_syslog_priority: str = option(

@@ -20,6 +20,11 @@ class Capture:
         self._passage: bytearray | None = None  # None: not within one
         self.dropped = 0  # bytes of passages that were too long
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is kept that has gone nowhere yet."""
+        return bool(self._held) or self._passage is not None
+
     def feed(self, data: bytes) -> tuple[bytes, list[bytes]]:
         """The next piece of the stream. Returns what goes to the log, and the passages that are complete now."""
         if self._held:

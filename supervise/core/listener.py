@@ -108,6 +108,12 @@ class ListenerMachine:
         self._go(token)
         return self._read()
 
+    def give_up(self) -> None:
+        """It cannot be talked to any more."""
+        self.judging = False
+        if self.state is not ListenerState.UNKNOWN:
+            self._go(Token.NOISE)
+
     def _go(self, token: Token) -> None:
         if (new := TRANSITIONS[self.state].get(token)) is None:
             raise Misuse(f"{token.name} in state {self.state.name}")

@@ -83,3 +83,15 @@ def envelope(event: Event, *, pool: str, poolserial: int, server: str, character
         f" eventname:{event.type} len:{length}\n"
     )
     return header.encode("utf-8", "backslashreplace") + event.payload
+
+
+def unfinished(data: bytes) -> int:
+    """How many bytes at the end begin a character of UTF-8 that is not complete (0 to 3)."""
+    for count in range(1, min(3, len(data)) + 1):
+        byte = data[-count]
+        if byte >= 0xC0:  # the first of 2, 3 or 4 bytes
+            whole = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return count if whole > count and byte < 0xF8 else 0
+        if byte < 0x80:
+            return 0
+    return 0

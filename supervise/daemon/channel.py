@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
+from supervise.core.capture import Capture
 from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
 from supervise.daemon.sinks import Sink
 from supervise.system.pipes import enlarge, pending
@@ -37,11 +38,13 @@ class Channel:
         "_live",
         "_loop",
         "_ring",
+        "capture",
         "copied",
         "hook",
         "name",
         "namespec",
         "old",
+        "passage",
         "path",
         "sink",
         "written",
@@ -53,6 +56,8 @@ class Channel:
         self.sink: Sink | None = None  # None: read, kept in the ring, and written nowhere
         self.written = 0
         self.hook: OutputHook | None = None  # called in the log thread with (namespec, channel, pid, data)
+        self.capture = 0  # bytes of a passage between capture tokens that are kept, from the next run on; 0: no capture
+        self.passage: OutputHook | None = None  # called like `hook`, with whole passages
         self.copied = ""  # with loglevel debug the output is copied to the main log under this name
         self.old: tuple[ChildPipe, ...] = ()
         self._dropped = 0
@@ -143,7 +148,7 @@ class Channel:
 class ChildPipe:
     """Our end of one pipe of one run. It is read for as long as anybody has the other end (B6)."""
 
-    __slots__ = ("_large", "busy", "channel", "fd", "inode", "pid", "pump")
+    __slots__ = ("_capture", "_large", "busy", "channel", "fd", "inode", "pid", "pump")
 
     def __init__(self, pump: Pump, channel: Channel, fd: int) -> None:
         self.pump, self.channel, self.fd = pump, channel, fd
@@ -151,6 +156,7 @@ class ChildPipe:
         self.pid = 0
         self.busy = False  # something was read that is not written yet
         self._large = False
+        self._capture = Capture(channel.capture) if channel.capture > 0 else None
         pump.watch(fd, self)
 
     def ready(self, worker: Worker) -> None:
@@ -171,19 +177,34 @@ class ChildPipe:
             count = 0
         if count == 0:
             self.close(worker)
-            self.channel.flush(worker)
+            self.flush(worker)
         else:
             if count >= FULL and not self._large:
                 self._large = True
                 enlarge(self.fd)
             worker.count += count
-            self.channel.feed(worker, buffer[:count], self.pid)
+            self._feed(worker, buffer[:count])
         self.busy = False
         return count
 
+    def _feed(self, worker: Worker, data: memoryview | bytes) -> None:
+        if self._capture is not None:
+            data, passages = self._capture.feed(bytes(data))
+            if (tell := self.channel.passage) is not None:
+                for passage in passages:
+                    tell(self.channel.namespec, self.channel.name, self.pid, passage)
+        self.channel.feed(worker, data, self.pid)
+
+    def flush(self, worker: Worker) -> None:
+        """Pass on what the filters have held back, for which there may be no more input (B7). Log thread."""
+        if self._capture is not None and (data := self._capture.flush()):
+            self.channel.feed(worker, data, self.pid)
+        self.channel.flush(worker)
+
     def idle(self) -> bool:
         """Whether all that was written into the pipe so far has been passed on. Any thread."""
-        return self.fd < 0 or (pending(self.fd) == 0 and not self.busy)
+        holds = self._capture is not None and self._capture.holds
+        return self.fd < 0 or (pending(self.fd) == 0 and not self.busy and not holds)
 
     def drain(self, worker: Worker) -> None:
         """Pass on what is in the pipe now, and no more: somebody may be writing for ever."""

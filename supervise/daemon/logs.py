@@ -37,6 +37,7 @@ class Logs:
         self.childlogdir, self.identifier, self.strip_ansi = childlogdir, identifier, strip_ansi
         self.in_use: frozenset[str] = frozenset()  # AUTO logs of processes that outlived the daemon before us
         self.on_output: OutputHook | None = None  # (namespec, channel, pid, data); log thread; events_enabled only
+        self.on_passage: OutputHook | None = None  # the same for what is between capture tokens
         self.pump = Pump(self._busy)
         self.sinks = Sinks(self.pump)
         self._timer: asyncio.TimerHandle | None = None
@@ -129,11 +130,11 @@ class Logs:
 class Ends:
     """The child's ends of the pipes for one spawn; leaving the context closes them."""
 
-    __slots__ = ("stderr", "stdout")
-    stdin: int | None = None  # None: a pipe of its own, see `spawn`
+    __slots__ = ("stderr", "stdin", "stdout")
 
-    def __init__(self, stdout: int, stderr: int) -> None:
+    def __init__(self, stdout: int, stderr: int, stdin: int | None = None) -> None:
         self.stdout, self.stderr = stdout, stderr
+        self.stdin = stdin  # None: a pipe of its own, see `spawn`
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +174,10 @@ class ProcessLogs:
         wanted: str | None = getattr(config, f"{name}_logfile")
         limits = getattr(config, f"{name}_logfile_maxbytes"), getattr(config, f"{name}_logfile_backups")
         channel.copied = config.name
-        channel.hook = self._logs.on_output if getattr(config, f"{name}_events_enabled") else None
+        spoken = config.kind == "eventlistener" and name == "stdout"  # to us: that makes no events
+        channel.hook = self._logs.on_output if getattr(config, f"{name}_events_enabled") and not spoken else None
+        channel.capture = 0 if spoken else getattr(config, f"{name}_capture_maxbytes")
+        channel.passage = self._logs.on_passage
         if wanted == AUTO:
             auto = channel.path is not None and is_auto_log(channel.path, self._logs.identifier)
             fresh = auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
@@ -281,7 +285,7 @@ class ProcessLogs:
     def _drain(self, pipes: Iterable[ChildPipe], waiter: "_Once", worker: Worker) -> None:
         for pipe in pipes:
             pipe.drain(worker)
-            pipe.channel.flush(worker)
+            pipe.flush(worker)
         if worker.retired:
             self._pump.call(partial(self._drain, pipes, waiter))
         else:
@@ -329,7 +333,7 @@ class ProcessLogs:
         def close(worker: Worker) -> None:
             for pipe in pipes:
                 pipe.drain(worker)
-                pipe.channel.flush(worker)
+                pipe.flush(worker)
                 pipe.close(worker)
 
         self._pump.call(close)

@@ -151,6 +151,19 @@ def test_after_a_violation_nothing_matters() -> None:
     assert not machine._buffer
 
 
+@pytest.mark.parametrize("said", [b"", b"READY\n"])
+def test_it_can_be_given_up_at_any_time(said: bytes) -> None:
+    machine = ListenerMachine()
+    machine.receive(said)
+    for _ in range(2):
+        machine.give_up()
+        assert machine.state is UNKNOWN
+    machine = busy()
+    machine.receive(b"RESULT 2\nOKREADY\n")
+    machine.give_up()
+    assert (machine.state, machine.judging) == (UNKNOWN, False)
+
+
 def test_misuse_is_told() -> None:
     machine = ListenerMachine()
     with pytest.raises(Misuse):
