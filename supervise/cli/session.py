@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -35,17 +34,15 @@ CHECKED = frozenset(
 )
 
 
-@dataclass
 class Session:
     """Made once a process. `code` is set by actions, the last problem wins; `leaving`: the shell is to end;
     `denied`: the daemon wants credentials, and there is somebody to ask for them."""
 
-    settings: Settings
-    interactive: bool = False
-    code: int = 0
-    leaving: bool = False
-    denied: bool = False
-    _client: Client | None = field(default=None, repr=False)
+    def __init__(self, settings: Settings, interactive: bool = False) -> None:
+        self.settings, self.interactive = settings, interactive
+        self.code = 0
+        self.leaving = self.denied = False
+        self._client: Client | None = None
 
     @property
     def client(self) -> Client:

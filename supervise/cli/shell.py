@@ -1,6 +1,5 @@
 """The interactive shell: a prompt that runs the same commands as the command line."""
 
-import atexit
 import contextlib
 import getpass
 import readline
@@ -26,17 +25,16 @@ def run_shell(session: Session, run: RunLine) -> None:
     The exit code is 0 whatever happened, as supervisorctl's.
     """
     _prepare(session)
-    answer(session, run, "status")
     try:
+        answer(session, run, "status")
         while not session.leaving:
-            try:
-                line = input(f"{session.settings.prompt}> ")
-            except EOFError:
-                session.out("")
-                break
-            answer(session, run, line)
-    except KeyboardInterrupt:
+            answer(session, run, input(f"{session.settings.prompt}> "))
+    except (EOFError, KeyboardInterrupt):
         session.out("")
+    finally:
+        if path := session.settings.history_file:
+            with contextlib.suppress(OSError):
+                readline.write_history_file(path)
     session.code = 0
 
 
@@ -63,12 +61,6 @@ def _prepare(session: Session) -> None:
     if path := session.settings.history_file:
         with contextlib.suppress(OSError):
             readline.read_history_file(path)
-
-        def save() -> None:
-            with contextlib.suppress(OSError):
-                readline.write_history_file(path)
-
-        atexit.register(save)
     # `group:process`, `group:*` and `web-1` are one word each.
     readline.set_completer_delims("".join(c for c in readline.get_completer_delims() if c not in ":*-"))
     readline.set_completer(Completer(session))

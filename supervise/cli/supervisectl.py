@@ -187,10 +187,15 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
+        sys.stderr.flush()
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not find that out again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = NO_READER
-    sys.exit(code)
+    except Exception as error:  # a mistake of ours, or a full disk behind stdout: one line, not a traceback
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        code = 1
+    # Not sys.exit(): taking the interpreter apart is a sixth of the whole command's time, and nothing is left to do.
+    os._exit(code)

@@ -155,6 +155,13 @@ def test_interrupted(pair: Pair) -> None:
     assert (client.returncode, out, err) == (130, b"", b"")
 
 
+def test_a_full_disk(pair: Pair) -> None:
+    argv = [*client_command("supervise"), "-c", str(pair.ours.config), "help"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, env=pair.ours.env, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"error: OSError: [Errno 28] No space left on device\n")
+
+
 def _connected(pid: int) -> bool:
     return any("socket:" in os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
 
