@@ -230,3 +230,23 @@ def test_a_closed_or_full_stdout_disturbs_nobody(tmp_path: Path) -> None:
         done = foreground(tmp_path / "log2", "loud", stdout=full, stderr=subprocess.PIPE)
     assert done.stderr == b""
     assert (tmp_path / "log2").read_text().count("message") == 1000
+
+
+def test_more_than_can_be_written_is_counted(tmp_path: Path) -> None:
+    async def run() -> None:
+        logs = Logs(asyncio.get_running_loop(), childlogdir=str(tmp_path), identifier="supervisor")
+        main_log, go = install(), threading.Event()
+        main_log.open(config(tmp_path / "log"), logs)
+        logs.pump.call(lambda _: go.wait() and None)
+        for _ in range(100):
+            log.info("%s", "x" * 100_000)
+        go.set()
+        await main_log.confirm()
+        main_log.close()
+        await logs.close()
+
+    asyncio.run(run())
+    lines = (tmp_path / "log").read_text().splitlines()
+    kept = sum("xxx" in line for line in lines)
+    assert 40 <= kept < 50
+    assert [line for line in lines if f"{100 - kept} lines of the main log were lost" in line]
