@@ -23,6 +23,7 @@ from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.logs import Logs
 from supervise.daemon.mainlog import MainLog, install
 from supervise.daemon.memory import open_memory
+from supervise.daemon.pools import Pools
 from supervise.daemon.report import Report
 from supervise.daemon.servers import Servers
 from supervise.daemon.signals import Signals
@@ -235,6 +236,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     lifecycle = Lifecycle(supervisor, ground.main_log, ground.load, apply)
     commands = Commands(supervisor, lifecycle, updater)
     supervisor.serverurl = config.serverurl
+    pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
     if not ground.pidfile.write():
@@ -257,6 +259,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
         await lifecycle.ended.wait()
         raise StartError(f"cannot serve: {error!r}") from error
     finally:
+        pools.close()
         report.close()
         await ground.servers.close()
 

@@ -159,6 +159,7 @@ class Updater:
         )
         await self._supervisor.stop([group.processes[name] for kind, name in named if kind == "remove"])
         group.config = new
+        self._supervisor.regroup(group)
         for kind, name in named:
             match kind:
                 case "remove":

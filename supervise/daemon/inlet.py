@@ -1,0 +1,108 @@
+"""Output as events: from the log thread, where it is read, to the loop, where events are."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from supervise.core.events import Communication, Output
+from supervise.core.wire import unfinished
+
+log = logging.getLogger("supervise")
+
+LIMIT = 8 << 20  # bytes on their way; what comes beyond that is lost for listeners (never for the log)
+REPEAT = 10.0  # seconds before a loss is told again
+
+
+class Inlet:
+    """PROCESS_LOG and PROCESS_COMMUNICATION events, in the order in which the output was read.
+
+    `put_output` and `put_passage` are called in the log thread, everything else in the loop's. A character that the end
+    of a piece has cut in two is kept for the next piece, so that a listener always gets text.
+    """
+
+    def __init__(self, deliver: Callable[[Output], None]) -> None:
+        self.wanted: frozenset[str] = frozenset()  # types of output events that anybody listens to
+        self.lost = 0  # bytes
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._queue: deque[Output] = deque()
+        self._size = 0
+        self._called = self._flushing = False
+        self._told_at = float("-inf")
+        self._told = 0
+        self._tails: dict[tuple[str, str, str], Output] = {}
+
+    def put_output(self, namespec: str, channel: str, pid: int, data: bytes) -> None:
+        """A process has written something."""
+        if f"{Output.PREFIX}_{channel.upper()}" in self.wanted:
+            self._put(Output(*split(namespec), pid, channel, data))
+
+    def put_passage(self, namespec: str, channel: str, pid: int, data: bytes) -> None:
+        """A process has written something between the capture tokens."""
+        self._put(Communication(*split(namespec), pid, channel, data))
+
+    def _put(self, output: Output) -> None:
+        with self._lock:
+            if self._size + len(output.data) > LIMIT and self._queue:
+                self.lost += len(output.data)
+                return
+            self._queue.append(output)
+            self._size += len(output.data)
+            if self._called:
+                return
+            self._called = True
+        try:
+            self._loop.call_soon_threadsafe(self.flush)
+        except RuntimeError:  # the loop is closed
+            return
+
+    def flush(self) -> None:
+        """Deliver what has come so far."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            with self._lock:
+                waiting, self._queue = self._queue, deque()
+                self._size, self._called = 0, False
+            for output in waiting:
+                self._pass(output)
+        finally:
+            self._flushing = False
+        if self.lost > self._told and self._loop.time() >= self._told_at + REPEAT:
+            log.warning("%d bytes of output were too much for event listeners", self.lost - self._told)
+            self._told, self._told_at = self.lost, self._loop.time()
+
+    def _pass(self, output: Output) -> None:
+        if isinstance(output, Communication):
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("%r %s emitted a comm event", output.name, output.channel)
+            self._deliver(output)
+            return
+        key = (output.group, output.name, output.channel)
+        if (tail := self._tails.pop(key, None)) is not None:
+            if tail.pid == output.pid:
+                output = Output(*key[:2], output.pid, output.channel, tail.data + output.data)
+            else:
+                self._deliver(tail)
+        if count := unfinished(output.data):
+            self._tails[key] = Output(*key[:2], output.pid, output.channel, output.data[-count:])
+            output = Output(*key[:2], output.pid, output.channel, output.data[:-count])
+        if output.data:
+            self._deliver(output)
+
+    def end(self, group: str, name: str) -> None:
+        """A process has ended: deliver all that it has written, to the last byte."""
+        self.flush()
+        for channel in ("stdout", "stderr"):
+            if (tail := self._tails.pop((group, name, channel), None)) is not None:
+                self._deliver(tail)
+
+
+def split(namespec: str) -> tuple[str, str]:
+    """Group and name."""
+    group, _, name = namespec.partition(":")
+    return group, name or group

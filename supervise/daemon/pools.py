@@ -1,0 +1,210 @@
+"""Pools of event listeners: who is sent what, and what happens to events that nobody has dealt with.
+
+Every event that some pool has asked for gets a serial and is encoded once; each pool queues it (`core.pool`), and hands
+the oldest to the first of its members that runs and is ready. Nothing here waits for a listener.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from supervise.config.pools import OnProtocolError
+from supervise.core.events import (
+    AT_REST,
+    DaemonChanged,
+    DaemonState,
+    GroupRemoved,
+    Notification,
+    Output,
+    State,
+    StateChanged,
+    Stop,
+)
+from supervise.core.listener import Token
+from supervise.core.pool import Backlog, Item
+from supervise.core.wire import PERIODS, Event, envelope, payload, subscribed
+from supervise.daemon.failure import fail
+from supervise.daemon.inlet import Inlet
+from supervise.daemon.judge import Judge
+from supervise.daemon.listeners import Listener
+from supervise.daemon.process import Group
+from supervise.daemon.supervisor import Supervisor
+from supervise.daemon.ticks import Ticks
+
+log = logging.getLogger("supervise")
+
+REPEAT = 10.0  # seconds before another overflow of the same pool is told
+
+
+class Pool:
+    """One pool. Loop thread only."""
+
+    def __init__(self, group: Group, supervisor: Supervisor) -> None:
+        self.backlog = Backlog(group.config.buffer_size)
+        self.types = subscribed(group.config.events)
+        self._group, self._supervisor = group, supervisor
+        self._judge = Judge(group.config.result_handler, group.name)
+        self._handler = group.config.result_handler
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._told_at = float("-inf")
+        self._untold = 0
+
+    def follow(self) -> None:
+        """The group has other members or options."""
+        config = self._group.config
+        self.types = subscribed(config.events)
+        self.backlog.max_events = config.buffer_size
+        if config.result_handler != self._handler:
+            self._judge.close()
+            self._handler = config.result_handler
+            self._judge = Judge(self._handler, self._group.name)
+        for process in self._group.processes.values():
+            if process.wiring is None:
+                process.wiring = Listener(process, self)
+
+    def renew(self) -> None:
+        """Restart what an earlier daemon has started: those pipes have ended with it."""
+        for process in self._group.processes.values():
+            if isinstance(process.wiring, Listener) and process.wiring.cut_off:
+                self._supervisor.tell(process, Stop(restart=process.machine.wanted))
+
+    def close(self) -> None:
+        """The group is forgotten, with all that waits."""
+        self._judge.close()
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def offer(self, event: Event) -> None:
+        """Queue an event, and send it if somebody is ready."""
+        given_up = self.backlog.put(event)
+        if given_up:
+            self._tell_overflow(given_up)
+        self.dispatch()
+
+    def _tell_overflow(self, items: list[Item]) -> None:
+        """supervisord's line for the first, and then not more than one in REPEAT seconds."""
+        self._untold += len(items)
+        now = self._loop.time()
+        if now >= self._told_at + REPEAT:
+            more = f" ({self._untold - 1} others were discarded before)" if self._untold > 1 else ""
+            serial = items[-1].event.serial
+            log.error("pool %s event buffer overflowed, discarding event %d%s", self._group.name, serial, more)
+            self._told_at, self._untold = now, 0
+
+    # What listeners tell
+
+    def dispatch(self) -> None:
+        """Send what waits, as long as somebody is ready."""
+        for process in list(self._group.processes.values()):
+            listener = process.wiring
+            if not isinstance(listener, Listener) or not listener.available:
+                continue
+            item = self.backlog.take(self._loop.time())
+            if item is None:
+                self._look_again()
+                return
+            listener.send(item, self._envelope(item))
+
+    def _envelope(self, item: Item) -> bytes:
+        server = self._supervisor.logs.identifier
+        return envelope(item.event, pool=self._group.name, poolserial=item.poolserial, server=server)
+
+    def _look_again(self) -> None:
+        """The oldest event may not be sent yet."""
+        due = self.backlog.due
+        if due is not None and (self._retry is None or self._retry.when() != due):
+            if self._retry is not None:
+                self._retry.cancel()
+            self._retry = self._loop.call_at(due, self.dispatch)
+
+    def judge(self, item: Item, body: bytes, answer: Callable[[Token], None]) -> None:
+        """Have a result judged. When the handler fails, the event is rejected; only supervisord's own way of dealing
+        with it, if that is wanted, is to blame the listener."""
+        tolerant = self._group.config.on_protocol_error is OnProtocolError.RESTART
+        self._judge.judge(
+            item.event, body, lambda token: answer(Token.REJECTED if token is Token.NOISE and tolerant else token)
+        )
+
+    def settled(self, listener: Listener, item: Item, token: Token | None) -> None:
+        """What became of an event."""
+        if token is Token.ACCEPTED:
+            return
+        if token is Token.REJECTED:
+            self.backlog.reject(item, self._loop.time())
+        else:
+            self.backlog.put_back(item)
+        log.debug("rebuffering event %d for pool %s", item.event.serial, self._group.name)
+        self._loop.call_soon(self.dispatch)
+
+    def violated(self, listener: Listener, reason: str) -> None:
+        """A listener is of no more use: it is restarted, or left alone for ever, as supervisord does."""
+        if self._group.config.on_protocol_error is OnProtocolError.RESTART:
+            log.warning("%s: ending it, so that it is restarted: %s", listener.process.name, reason)
+            fail(self._supervisor, listener.process, f"it broke the event listener protocol: {reason}")
+
+
+class Pools:
+    """All pools, and what they listen to. Make one before the first group is added. Loop thread only."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._pools: dict[str, Pool] = {}
+        self._types: frozenset[str] = frozenset()
+        self._serial = 0
+        self._ticks = Ticks(self._offer)
+        self._inlet = Inlet(supervisor.bus.publish)
+        supervisor.logs.on_output = self._inlet.put_output
+        supervisor.logs.on_passage = self._inlet.put_passage
+        supervisor.wirers.append(self._look)
+        supervisor.bus.listen(self._told)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        self._ticks.close()
+
+    def _look(self, group: Group) -> None:
+        """A group has other members or options."""
+        if group.config.kind != "pool":
+            return
+        pool = self._pools.get(group.name)
+        if pool is None:
+            pool = self._pools[group.name] = Pool(group, self._supervisor)
+        pool.follow()
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._types = frozenset[str]().union(*(pool.types for pool in self._pools.values()))
+        self._inlet.wanted = self._types
+        self._ticks.want({period for type, period in PERIODS.items() if type in self._types})
+
+    def _told(self, notification: Notification) -> None:
+        """The bus."""
+        match notification:
+            case Output():
+                pass  # it came through the inlet
+            case StateChanged(new=new, group=group, name=name) if new in AT_REST or new is State.BACKOFF:
+                self._inlet.end(group, name)
+            case GroupRemoved(group):
+                self._inlet.flush()
+                if (pool := self._pools.pop(group, None)) is not None:
+                    pool.close()
+                    self._subscribe()
+            case DaemonChanged(DaemonState.RUNNING):
+                for pool in self._pools.values():
+                    pool.renew()
+            case _:
+                self._inlet.flush()
+        self._offer(notification)
+        match notification:
+            case StateChanged(new=State.RUNNING, group=group) if group in self._pools:
+                self._pools[group].dispatch()
+
+    def _offer(self, notification: Notification) -> None:
+        if notification.type not in self._types:
+            return
+        event = Event(self._serial, notification.type, payload(notification))
+        self._serial += 1
+        for pool in self._pools.values():
+            if event.type in pool.types:
+                pool.offer(event)
