@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from urllib.parse import unquote
 
+from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, StreamResponse
 
 from supervise.api.problem import Problem
 from supervise.api.server import ENDLESS, SERVER
 from supervise.api.text import skip_partial, split_partial
+from supervise.daemon import namespec
 from supervise.daemon.commands import Commands
 from supervise.daemon.followers import Gap, Truncated
 from supervise.errors import CommandError
@@ -41,9 +43,9 @@ async def classic(commands: Commands, request: BaseRequest, path: str) -> Stream
         name, channel = [*map(unquote, rest), "stdout"][:2] if rest else ("", "stdout")
         if kind == "mainlogtail":
             name, channel = "", "stdout"
-        elif kind != "logtail" or not name or name.endswith((":", ":*")) or channel not in ("stdout", "stderr"):
+        elif not name or kind != "logtail" or not namespec.is_single(name) or channel not in ("stdout", "stderr"):
             raise Problem(404, "no such log")
-        return await stream(commands, request, name, channel, HEAD)
+        return await stream(commands, request, namespec.literal(name) if name else "", channel, HEAD)
     except CommandError as error:
         # What is missing now may be there later: supervisord says 404 for all of it.
         raise Problem(404, str(error)) from None
@@ -58,8 +60,7 @@ async def stream(
     """
     items = await commands.follow(spec, channel, start)
     response = StreamResponse(headers=_HEADERS | ({"Content-Type": "application/octet-stream"} if raw else {}))
-    response.enable_chunked_encoding()
-    async with aclosing(readable(items, raw=raw)) as pieces, endless(request, response):
+    async with aclosing(items), aclosing(readable(items, raw=raw)) as pieces, endless(request, response):
         async for piece in pieces:
             await response.write(piece)
     return response
@@ -70,6 +71,8 @@ async def endless(request: BaseRequest, response: StreamResponse) -> AsyncIterat
     """Begin a stream without end. The server ends it by cancelling; then, or when the source fails, the client sees a
     proper end of the body (or a cut connection) and no second answer."""
     request[ENDLESS] = True
+    if request.version >= HttpVersion11:  # before, a body without a length ends with the connection
+        response.enable_chunked_encoding()
     await response.prepare(request)
     try:
         yield
@@ -98,7 +101,7 @@ async def readable(items: AsyncIterator[bytes | Gap | Truncated], *, raw: bool =
                 yield b"==> File truncated <==\n"
             case Gap(missed):
                 kept = b""
-                yield f"\n==> {missed} bytes skipped <==\n".encode()
+                yield f"\n==> {missed or 'some'} bytes skipped <==\n".encode()
             case bytes() if raw:
                 yield item
             case bytes():

@@ -101,7 +101,7 @@ class Route:
 
 
 class Router:
-    """Finds the route of a request: by its literal first segments, then by variables, in the table's order."""
+    """Finds the route of a request: the first in the table whose pattern and method fit."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._by_length: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
@@ -117,16 +117,18 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         """The route for a still encoded path below BASE, and its variables. Raises Problem 404, 405, 400."""
-        segments = path.strip("/").split("/")
+        segments, allowed = path.strip("/").split("/"), set[str]()
         for pattern, methods in self._by_length.get(len(segments), ()):
             variables = _match(pattern, segments)
             if variables is None:
                 continue
             route = methods.get("GET" if method == "HEAD" else method)
-            if route is None or (method == "HEAD" and route.media != "application/json"):
-                allowed = ", ".join(sorted(methods))
-                raise Problem(405, f"{method} is not possible here, but {allowed}", headers={"Allow": allowed})
-            return route, variables
+            if route is not None and (method != "HEAD" or route.media == "application/json"):
+                return route, variables
+            allowed |= methods.keys()
+        if allowed:
+            names = ", ".join(sorted(allowed))
+            raise Problem(405, f"{method[:20]!a} is not possible here, but {names}", headers={"Allow": names})
         raise Problem(404, f"there is nothing at {BASE}{path[:200]}; see {BASE}/openapi.json")
 
 

@@ -94,8 +94,10 @@ class Server:
         self._idle[connection] = self._loop.call_later(FIRST_REQUEST_SECONDS, self._too_slow, connection)
 
     def disconnected(self, connection: web.RequestHandler) -> None:
-        """A connection is gone."""
-        self._busy.pop(connection, None)
+        """A connection is gone. What it had begun goes on, but for a stream, which nobody reads any more."""
+        request, task = self._busy.pop(connection, (None, None))
+        if request is not None and request.get(ENDLESS) and task is not None:
+            task.cancel()
         timer = self._idle.pop(connection, None)
         if timer is not None:
             timer.cancel()

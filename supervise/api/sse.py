@@ -31,7 +31,6 @@ async def stream(commands: Commands, request: BaseRequest) -> StreamResponse:
     A client that reads too slowly loses the oldest and gets an event `gap` with their number.
     """
     response = StreamResponse(headers=_HEADERS)
-    response.enable_chunked_encoding()
     with commands.events() as subscription:
         async with endless(request, response):
             await _send(response, subscription)

@@ -1,6 +1,7 @@
 """One configuration for the tests of the API, and raw HTTP for those who do not behave."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,4 +86,4 @@ def exchange(daemon: Daemon, sent: bytes, *, end: bool = True) -> bytes:
 
 def statuses(received: bytes) -> list[int]:
     """The status codes of all answers in a stream."""
-    return [int(line.split()[1]) for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    return list(map(int, re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)))

@@ -189,7 +189,7 @@ def test_any_true_value_waits(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["all", "*", "w*", "?at", "many:many_*", "m*:*", "many:many_[0-9]", "web ", "web\n", "🐝"]
+    "name", ["all", "*", "w*", "?at", "many:many_*", "m*:*", "many:*_[0-9]", "web ", "web\n", "🐝"]
 )
 def test_our_wildcards_are_names_here(daemon: Daemon, name: str) -> None:
     for verb in ("stopProcess", "startProcess", "clearProcessLogs", "getProcessInfo"):

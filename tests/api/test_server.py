@@ -1,0 +1,265 @@
+"""One listener: its bounds, and what happens at them. In this process, over real sockets; the handlers are ours."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from supervise.api import server
+from supervise.api.server import ENDLESS, Server
+from supervise.config.model import ServerConfig
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+PATIENCE = 30.0
+
+
+@dataclass(eq=False)
+class Socket:
+    """A listener as `system.sockets` makes them."""
+
+    sock: socket.socket
+    config: ServerConfig
+    url: str
+
+
+async def hello(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+    return web.Response(text="hello")
+
+
+@asynccontextmanager
+async def serving(path: Path, handler: server.Handler = hello) -> AsyncIterator[Server]:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen(1024)
+    sock.setblocking(False)
+    one = Server(Socket(sock, ServerConfig(kind="unix", section="unix_http_server", file=str(path)), "unix:x"), handler)
+    await one.open()
+    try:
+        yield one
+    finally:
+        await one.close(1.0)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 2 * PATIENCE))
+
+
+async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_unix_connection(str(path))
+
+
+async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes = REQUEST) -> bytes:
+    """The status line of the answer; b"" if the connection is cut instead."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            await reader.readexactly(int(line.split(b":")[1]))
+    return head.split(b"\r\n")[0]
+
+
+async def cut(reader: asyncio.StreamReader) -> bool:
+    """Waits until the other side closes."""
+    try:
+        while await reader.read(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_a_full_listener_drops_whoever_has_been_idle_longest(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 5)
+
+    async def story() -> None:
+        async with serving(place / "s"):
+            first = await connect(place / "s")
+            assert await asked(*first) == b"HTTP/1.1 200 OK"
+            silent = [await connect(place / "s") for _ in range(4)]
+            assert await asked(*first) == b"HTTP/1.1 200 OK"  # the youngest of the idle now
+            another = await connect(place / "s")
+            assert await asked(*another) == b"HTTP/1.1 200 OK"
+            assert await cut(silent[0][0])
+            assert await asked(*first) == b"HTTP/1.1 200 OK"
+            assert await asked(*silent[1]) == b"HTTP/1.1 200 OK"
+            for _, writer in (first, another, *silent):
+                writer.close()
+
+    run(story)
+
+
+def test_a_listener_full_of_busy_connections_refuses_another(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+
+    async def story() -> None:
+        going_on = asyncio.Event()
+
+        async def slow(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+            await going_on.wait()
+            return web.Response(text="at last")
+
+        async with serving(place / "s", slow):
+            busy = [await connect(place / "s") for _ in range(2)]
+            answers = [asyncio.create_task(asked(*connection)) for connection in busy]
+            await asyncio.sleep(0.1)
+            refused = await connect(place / "s")
+            assert await cut(refused[0])
+            going_on.set()
+            assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 2
+            again = await connect(place / "s")
+            assert await asked(*again) == b"HTTP/1.1 200 OK"
+            for _, writer in (*busy, refused, again):
+                writer.close()
+
+    run(story)
+    assert "refused another" in caplog.text
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow"])
+def test_a_first_request_that_does_not_come(place: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(server, "FIRST_REQUEST_SECONDS", 0.2)
+
+    async def story() -> None:
+        async with serving(place / "s"):
+            slow, quick = await connect(place / "s"), await connect(place / "s")
+            slow[1].write(sent)
+            assert await asked(*quick) == b"HTTP/1.1 200 OK"
+            assert await cut(slow[0])
+            await asyncio.sleep(0.3)
+            assert await asked(*quick) == b"HTTP/1.1 200 OK"  # its deadline went with its first request
+            slow[1].close()
+            quick[1].close()
+
+    run(story)
+
+
+def test_a_second_request_that_does_not_come(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
+
+    async def story() -> None:
+        async with serving(place / "s"):
+            reader, writer = await connect(place / "s")
+            assert await asked(reader, writer) == b"HTTP/1.1 200 OK"
+            writer.write(b"GET / HTTP/1.1\r\n")
+            assert await cut(reader)
+            writer.close()
+
+    run(story)
+
+
+def test_closing_ends_streams_at_once_and_lets_requests_finish(place: Path) -> None:
+    async def story() -> None:
+        under_way = asyncio.Event()
+
+        async def handler(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+            if request.raw_path == "/stream":
+                request[ENDLESS] = True
+                response = web.StreamResponse()
+                response.enable_chunked_encoding()
+                await response.prepare(request)
+                await asyncio.sleep(3600)
+            under_way.set()
+            await asyncio.sleep(0.3)
+            return web.Response(text="done")
+
+        path = place / "s"
+        async with serving(path, handler) as one:
+            stream, request = await connect(path), await connect(path)
+            stream[1].write(REQUEST.replace(b"/ ", b"/stream "))
+            await stream[0].readuntil(b"\r\n\r\n")
+            answer = asyncio.create_task(asked(*request))
+            await under_way.wait()
+            await asyncio.wait_for(one.close(PATIENCE), PATIENCE / 2)
+            assert await answer == b"HTTP/1.1 200 OK"
+            assert await cut(stream[0])
+            stream[1].close()
+            request[1].close()
+        assert path.exists()  # the file is not the server's to remove
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x00\x01\x02\xff\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET  HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=lambda request: repr(request[:40]),
+)
+def test_what_is_not_http(place: Path, request_bytes: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with serving(place / "s"):
+            bad, good = await connect(place / "s"), await connect(place / "s")
+            bad[1].write(request_bytes)
+            answer = await asyncio.wait_for(bad[0].read(100), PATIENCE)
+            assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+            assert await asked(*good) == b"HTTP/1.1 200 OK"
+            bad[1].close()
+            good[1].close()
+
+    run(story)
+    assert "Traceback" not in caplog.text
+
+
+def test_pipelined_requests_are_answered_in_order_within_bounds(place: Path) -> None:
+    async def story() -> None:
+        async with serving(place / "s"):
+            reader, writer = await connect(place / "s")
+            count = 5000
+            writer.write(REQUEST * count)
+            received = 0
+            while received < count:
+                received += (await reader.readuntil(b"hello")).count(b"200 OK")
+            writer.close()
+
+    run(story)
+
+
+def test_two_thousand_silent_connections_keep_nobody_out(place: Path) -> None:
+    async def story() -> None:
+        async with serving(place / "s") as one:
+            silent = []
+            for _ in range(2000):
+                sock = socket.socket(socket.AF_UNIX)
+                sock.setblocking(False)
+                while True:
+                    try:
+                        sock.connect(str(place / "s"))
+                    except BlockingIOError:  # the backlog is full for the moment
+                        await asyncio.sleep(0.001)
+                    else:
+                        break
+                silent.append(sock)
+            reader, writer = await connect(place / "s")
+            assert await asked(reader, writer) == b"HTTP/1.1 200 OK"
+            assert len(one._idle) <= server.MAX_CONNECTIONS
+            writer.close()
+            for sock in silent:
+                sock.close()
+
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, hard), hard))
+    try:
+        run(story)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
