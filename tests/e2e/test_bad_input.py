@@ -438,6 +438,7 @@ def test_unruly_children_disturb_nobody(supervisors: Supervisors) -> None:
     for name in ("full", "deaf", "frozen", "closed", "flood", "endless"):
         daemon.wait_state(name, "RUNNING")
     daemon.wait_state("away", "EXITED")
+    wait_for(lambda: daemon.rpc.supervisor.readProcessStdoutLog("deaf", 0, 0), "deaf no longer listens")
     wait_for(lambda: "/dev/full" in daemon.log, "the full disk is in the main log")
     wait_for(lambda: list(daemon.place.glob("flood-stdout*.log.1")), "the flood rotates")
     pids = [daemon.info(name)["pid"] for name in ("full", "deaf", "frozen", "closed", "flood", "endless")]
