@@ -1,6 +1,7 @@
 """A channel: what happens to a program's stdout or stderr between the pipe and the file."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -59,7 +60,7 @@ class Channel:
         self.capture = 0  # bytes of a passage between capture tokens that are kept, from the next run on; 0: no capture
         self.passage: OutputHook | None = None  # called like `hook`, with whole passages
         self.copied = ""  # with loglevel debug the output is copied to the main log under this name
-        self.old: tuple[ChildPipe, ...] = ()
+        self.old: list[ChildPipe] = []  # of earlier runs, oldest first; both threads use it, by atomic operations
         self._dropped = 0
         self._filter: Filter | None = None
         self._live: tuple[Live, ...] = ()
@@ -215,9 +216,14 @@ class ChildPipe:
                 break
             left -= count
 
+    def leave(self) -> None:
+        """Be no longer one of the channel's old pipes. Any thread."""
+        with contextlib.suppress(ValueError):
+            self.channel.old.remove(self)
+
     def close(self, worker: Worker) -> None:
         """Stop reading. Log thread."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             self.pump.close_source(fd)
-            self.channel.old = tuple(pipe for pipe in self.channel.old if pipe is not self)
+            self.leave()

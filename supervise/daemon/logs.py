@@ -227,7 +227,7 @@ class ProcessLogs:
         return {
             channel.name: [
                 pipe.inode
-                for pipe in (*(pipe for pipe in self._current if pipe.channel is channel), *reversed(channel.old))
+                for pipe in (*(pipe for pipe in self._current if pipe.channel is channel), *reversed(list(channel.old)))
                 if pipe.fd >= 0
             ]
             for channel in self.channels
@@ -248,14 +248,17 @@ class ProcessLogs:
                     if number == 0:
                         current.append(pipe)
                     else:
-                        channel.old = (pipe, *channel.old)
+                        channel.old.insert(0, pipe)
         self._current = tuple(current)
 
     def _retire(self, pipe: ChildPipe) -> None:
         channel = pipe.channel
-        channel.old = (*channel.old, pipe)
+        channel.old.append(pipe)
+        for each in list(channel.old):
+            if each.fd < 0:
+                each.leave()  # it ended while it was being added
         if len(channel.old) > OLD_PIPES:
-            oldest = channel.old[0]
+            oldest = channel.old.pop(0)
             log.warning(
                 "%s: too many processes of earlier runs hold %s; the oldest is no longer read",
                 channel.namespec,
@@ -327,7 +330,7 @@ class ProcessLogs:
     def close(self) -> None:
         """Stop reading and give up the files, after what is readable now."""
         channels = (*self.channels, *self._former)
-        pipes = (*self._current, *(pipe for channel in channels for pipe in channel.old))
+        pipes = (*self._current, *(pipe for channel in channels for pipe in list(channel.old)))
         self._current = ()
 
         def close(worker: Worker) -> None:

@@ -339,7 +339,9 @@ def _peak() -> int:
 @case
 async def test_descriptors_stay_flat(place: Path) -> None:
     async with opened(place) as logs:
-        await run(logs.open(program(place, "first")), "echo")
+        first = logs.open(program(place, "first"))
+        await run(first, "echo")
+        await until(lambda: all(pipe.fd < 0 for pipe in first._current))
         before = len(os.listdir("/proc/self/fd"))
         for number in range(1000):
             process = logs.open(program(place, f"p{number % 7}"))
