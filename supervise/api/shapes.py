@@ -15,6 +15,8 @@ LAST_EXIT = record(
     {"code": nullable(INTEGER), "signal": nullable(STRING), "expected": BOOLEAN, "at": INTEGER, "reason": STRING}
 )
 
+LISTENER = record({"state": STRING, "event": nullable(STRING), "waiting": INTEGER, "dropped": INTEGER})
+
 _TEXTS = ("name", "group", "namespec", "kind", "statename", "description", "spawnerr", "reason", "log_problem")
 _FILES = ("logfile", "stdout_logfile", "stderr_logfile")
 _COUNTS = ("state", "pid", "exitstatus", "restarts", "tries", "log_dropped", "priority", "group_priority")
@@ -30,6 +32,7 @@ PROCESS = record(
         "next_retry": nullable(NUMBER),
         "last_exit": nullable(LAST_EXIT),
         "leftovers": array(INTEGER),
+        "listener": nullable(LISTENER),
     }
 )
 PROCESSES = record({"processes": array(PROCESS)})
@@ -123,6 +126,8 @@ def process(info: ProcessInfo) -> dict[str, Any]:
     found: dict[str, Any] = dict(zip(ProcessInfo._fields, info, strict=True))
     if info.last_exit is not None:
         found["last_exit"] = info.last_exit._asdict()
+    if info.listener is not None:
+        found["listener"] = info.listener._asdict()
     return found
 
 

@@ -82,4 +82,6 @@ def _data(item: Notification) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return value.name if isinstance(value, enum.Enum) else value

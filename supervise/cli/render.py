@@ -88,11 +88,21 @@ def _detail(process: Json) -> str:
         parts.append(process.get("spawnerr") or process.get("reason") or "")
     if process.get("next_retry") is not None:
         parts.append(f"retry in {duration(process['next_retry'])}")
+    if process.get("listener") and process["statename"] == "RUNNING":
+        parts.append(_listener(process["listener"]))
     if process.get("log_problem"):
         parts.append(f"log: {process['log_problem']}")
     if process.get("leftovers"):
         parts.append("left behind: " + " ".join(map(str, process["leftovers"])))
     return one_line("; ".join(filter(None, parts)))
+
+
+def _listener(facts: Json) -> str:
+    """`listener READY, 3 events wait, 1 dropped`."""
+    counts = (
+        f"{facts[key]} {word}" for key, word in (("waiting", "events wait"), ("dropped", "dropped")) if facts[key]
+    )
+    return ", ".join([f"listener {facts['state']}", *counts])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from supervise.core.events import Notification
+from supervise.core.events import Notification, Output
 
 QUEUE = 1000  # notifications a subscriber may lag behind before it loses the oldest
+BYTES = 10 << 20  # of data in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,24 @@ class Subscription:
     """
 
     def __init__(self, bus: "Bus", limit: int) -> None:
-        self._bus, self._queue = bus, deque[Notification](maxlen=limit)
-        self._missed = 0
+        self._bus, self._queue, self._limit = bus, deque[Notification](), limit
+        self._missed = self._size = 0
         self._wake = asyncio.Event()
         self._closed = False
 
     def put(self, notification: Notification) -> None:
-        """Take a notification; the oldest gives way when the queue is full."""
-        self._missed += len(self._queue) == self._queue.maxlen
+        """Take a notification; the oldest give way when there are too many, or they are too large."""
         self._queue.append(notification)
+        self._size += weight(notification)
+        while len(self._queue) > self._limit or (self._size > BYTES and len(self._queue) > 1):
+            self._take()
+            self._missed += 1
         self._wake.set()
+
+    def _take(self) -> Notification:
+        notification = self._queue.popleft()
+        self._size -= weight(notification)
+        return notification
 
     def close(self) -> None:
         """End the iteration, after what is still queued."""
@@ -48,7 +57,7 @@ class Subscription:
                 gap, self._missed = Gap(self._missed), 0
                 yield gap
             while self._queue:
-                yield self._queue.popleft()
+                yield self._take()
             if self._closed:
                 return
             self._wake.clear()
@@ -85,9 +94,12 @@ class Bus:
         self._subscriptions.discard(subscription)
 
     def publish(self, notification: Notification) -> None:
-        """Hand `notification` to everybody."""
+        """Hand `notification` to everybody; plain output to callbacks alone, since it would displace the rest, and
+        whoever wants to read it can follow the log."""
         for callback in self._callbacks:
             callback(notification)
+        if type(notification) is Output:
+            return
         for subscription in self._subscriptions:
             subscription.put(notification)
 
@@ -95,3 +107,8 @@ class Bus:
         """End all subscriptions: their iterators finish after what is queued."""
         for subscription in self._subscriptions:
             subscription.close()
+
+
+def weight(notification: Notification) -> int:
+    """How much data a notification carries (bytes or characters)."""
+    return len(getattr(notification, "data", ""))

@@ -3,7 +3,8 @@
 import time
 
 from supervise.core.events import State
-from supervise.daemon.info import ProcessInfo, last_exit
+from supervise.core.listener import ListenerState
+from supervise.daemon.info import ListenerInfo, ProcessInfo, last_exit
 from supervise.daemon.process import Process
 
 
@@ -11,7 +12,9 @@ def explain(process: Process, info: ProcessInfo) -> dict[str, object]:
     """What is, why, what was before (latest end first), and what comes next. Loop thread only."""
     now = time.time()
     return {
-        "process": info._asdict() | {"last_exit": info.last_exit and info.last_exit._asdict()},
+        "process": info._asdict()
+        | {"last_exit": info.last_exit and info.last_exit._asdict()}
+        | {"listener": info.listener and info.listener._asdict()},
         "summary": _summary(process, info),
         "next": _next(process, info),
         "exits": [
@@ -35,7 +38,7 @@ def _summary(process: Process, info: ProcessInfo) -> str:
         case State.STARTING:
             return f"up for {info.uptime:.1f} s; counts as RUNNING after startsecs = {config.startsecs:g}"
         case State.RUNNING:
-            return f"up with pid {machine.pid}; {last}"
+            return f"up with pid {machine.pid}; {last}{_listening(info.listener)}"
         case State.BACKOFF:
             return f"start {machine.attempts} of {config.startretries + 1} failed: {machine.reason}"
         case State.STOPPING if machine.sweeping is not None:
@@ -50,6 +53,20 @@ def _summary(process: Process, info: ProcessInfo) -> str:
             return f"gave up after {config.startretries + 1} failed starts: {machine.reason}"
         case _:
             return f"out of control: {machine.reason}"
+
+
+def _listening(listener: ListenerInfo | None) -> str:
+    """What an event listener does, and what waits for it."""
+    if listener is None:
+        return ""
+    doing = {
+        ListenerState.ACKNOWLEDGED.name: "it has not said READY yet",
+        ListenerState.READY.name: "it is ready for events",
+        ListenerState.BUSY.name: f"it is busy with a {listener.event}",
+        ListenerState.UNKNOWN.name: "it has broken the event listener protocol and gets no events",
+    }[listener.state]
+    dropped = f", {listener.dropped} were dropped" if listener.dropped else ""
+    return f"; {doing}; {listener.waiting} events wait{dropped}"
 
 
 def _next(process: Process, info: ProcessInfo) -> str:

@@ -12,6 +12,7 @@ from supervise.config.model import ProgramConfig
 from supervise.core.events import State
 from supervise.core.process import ProcessMachine
 from supervise.core.story import signal_name
+from supervise.daemon.listeners import Listener
 from supervise.daemon.process import Exit, Process
 from supervise.errors import CommandError, Fault
 
@@ -51,6 +52,15 @@ class LastExit(NamedTuple):
     reason: str
 
 
+class ListenerInfo(NamedTuple):
+    """An event listener's own state (supervisord's names), and what waits for it and the others of its pool."""
+
+    state: str
+    event: str | None  # the type of the event that it has in hands
+    waiting: int
+    dropped: int  # since the pool was added, because too many waited
+
+
 class ProcessInfo(NamedTuple):
     """supervisord's process struct (first line of fields), and what it does not tell.
 
@@ -86,6 +96,7 @@ class ProcessInfo(NamedTuple):
     autostart: bool
     priority: int
     group_priority: int
+    listener: ListenerInfo | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +165,14 @@ def process_info(process: Process, group_priority: int, monotonic: float) -> Pro
         autostart=config.autostart,
         priority=config.priority,
         group_priority=group_priority,
+        listener=listener_info(process.wiring) if isinstance(process.wiring, Listener) else None,
     )
+
+
+def listener_info(listener: Listener) -> ListenerInfo:
+    """Describe an event listener as it is now."""
+    item, backlog = listener.item, listener.pool.backlog
+    return ListenerInfo(listener.state.name, item.event.type if item else None, len(backlog), backlog.dropped)
 
 
 def describe(process: Process, now: float, monotonic: float) -> str:

@@ -25,7 +25,7 @@ from supervise.core.listener import (
     Token,
     Violation,
 )
-from supervise.core.pool import Item
+from supervise.core.pool import Backlog, Item
 from supervise.daemon.logs import Ends
 from supervise.daemon.process import Process
 from supervise.system.pipes import enlarge
@@ -39,6 +39,8 @@ GRACE = 5.0  # seconds between a listener's closing of a pipe and our doing some
 
 class Pool(Protocol):
     """What a listener tells its pool."""
+
+    backlog: Backlog
 
     def dispatch(self) -> None:
         """A listener can be sent an event."""
@@ -65,6 +67,11 @@ class Listener:
     def state(self) -> ListenerState:
         """supervisord's listener state; ACKNOWLEDGED while it does not run."""
         return self._run.machine.state if self._run else ListenerState.ACKNOWLEDGED
+
+    @property
+    def item(self) -> Item | None:
+        """The event that it has been sent and has not answered."""
+        return self._run.item if self._run else None
 
     @property
     def available(self) -> bool:
@@ -119,7 +126,7 @@ class _Run:
         self.machine = ListenerMachine()
         self._listener, self._process, self._pool = listener, listener.process, listener.pool
         self._stdin, self._stdout, self._tee = stdin, stdout, tee
-        self._item: Item | None = None
+        self.item: Item | None = None
         self._unsent = b""
         self._gone = self._paused = False
         self._told_loss = False
@@ -138,7 +145,7 @@ class _Run:
         self._give_back()
 
     def _give_back(self) -> None:
-        item, self._item = self._item, None
+        item, self.item = self.item, None
         if item is not None:
             self._pool.settled(self._listener, item, None)
 
@@ -147,7 +154,7 @@ class _Run:
     def send(self, item: Item, envelope: bytes) -> None:
         """Begin to write an event; the rest follows when the listener reads."""
         self.machine.sent()
-        self._item, self._unsent = item, envelope
+        self.item, self._unsent = item, envelope
         self._write()
 
     def _write(self) -> None:
@@ -215,7 +222,7 @@ class _Run:
                 if not self._gone:
                     self._pool.dispatch()
             case Result(body):
-                item, self._item = self._item, None  # from here on its verdict decides about it, whatever happens here
+                item, self.item = self.item, None  # from here on its verdict decides about it, whatever happens here
                 assert item is not None
                 self._pool.judge(item, body, lambda token: self._judged(item, token))
                 if self.machine.judging and not self._gone:

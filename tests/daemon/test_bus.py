@@ -1,7 +1,7 @@
 import asyncio
 
-from supervise.core.events import GroupAdded, Notification
-from supervise.daemon.bus import Bus, Gap
+from supervise.core.events import Communication, GroupAdded, Notification, Output, RemoteCommunication
+from supervise.daemon.bus import BYTES, Bus, Gap
 from tests.daemon.running import run
 
 
@@ -59,5 +59,34 @@ def test_leaving_unsubscribes() -> None:
         bus.publish(GroupAdded("a"))
         subscription.close()
         assert await take(subscription, 1) == []
+
+    run(story)
+
+
+def test_plain_output_is_for_callbacks_alone() -> None:
+    async def story() -> None:
+        bus, heard = Bus(), list[Notification]()
+        bus.listen(heard.append)
+        passage = Communication("g", "p", 7, "stdout", b"x")
+        with bus.subscribe() as subscription:
+            bus.publish(Output("g", "p", 7, "stdout", b"x"))
+            bus.publish(passage)
+            assert await take(subscription, 1) == [passage]
+        assert len(heard) == 2
+
+    run(story)
+
+
+def test_a_slow_subscriber_keeps_a_bounded_number_of_bytes() -> None:
+    async def story() -> None:
+        bus = Bus()
+        with bus.subscribe() as subscription:
+            for _ in range(5):
+                bus.publish(RemoteCommunication("t", "x" * (BYTES // 2)))
+            bus.publish(GroupAdded("a"))
+            gap, *_, last = await take(subscription, 4)
+            assert (gap, last) == (Gap(3), GroupAdded("a"))
+            bus.publish(RemoteCommunication("t", "x" * 2 * BYTES))  # larger than the bound by itself: still told
+            assert len(await take(subscription, 1)) == 1
 
     run(story)
