@@ -8,6 +8,9 @@ from supervise.config.declare import Names, option
 from supervise.config.values import Type, choice
 
 
+BUFFER = 1000  # events that may wait for a pool where nobody says how many
+
+
 class OnProtocolError(enum.Enum):
     """What becomes of an event listener that breaks the protocol."""
 
@@ -35,10 +38,11 @@ class PoolOptions:
 
     NAMES = Names.HERE
 
-    buffer_size: int = option(
-        "How many events wait for a busy pool before the oldest is dropped (and 10 MiB of them at most).",
+    buffer_size: int | None = option(
+        "How many events wait for a busy pool before the oldest is dropped (and 10 MiB of them at most). Unset: 1000,"
+        " and not supervisord's 10, which overflows while listeners start.",
         values.INTEGER,
-        1000,
+        None,
         where=("eventlistener",),
     )
     events: tuple[str, ...] = option("The event types it is sent.", values.EVENTS, (), where=("eventlistener",))
@@ -61,3 +65,8 @@ class PoolOptions:
         EventLength.AUTO,
         where=("eventlistener",),
     )
+
+    @property
+    def buffer_limit(self) -> int:
+        """How many events may wait."""
+        return BUFFER if self.buffer_size is None else self.buffer_size

@@ -85,7 +85,7 @@ class _Builder:
         for section in self.alone("eventlistener"):
             group = self.homogeneous(section, "eventlistener", -1)
             buffer_size = self.converter.get(section, options["buffer_size"])
-            if buffer_size < 1:
+            if buffer_size is not None and buffer_size < 1:
                 self.problems.error(
                     section.place("buffer_size"), f"[{section.name}] section sets invalid buffer_size ({buffer_size})"
                 )

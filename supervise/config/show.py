@@ -38,7 +38,8 @@ def group_values(group: GroupConfig) -> dict[str, Any]:
     """A group with its processes; a pool has its events, an fcgi group its socket."""
     shown: dict[str, Any] = {"class": GROUP_CLASSES[group.kind], "name": group.name, "priority": group.priority}
     if group.kind == "pool":
-        shown["buffer_size"] = group.buffer_size
+        shown["buffer_size"] = 10 if group.buffer_size is None else group.buffer_size  # supervisord's value
+        shown["buffer_limit"] = group.buffer_limit
         shown["pool_events"] = list(group.events)
         shown["result_handler"] = group.result_handler
         shown["on_protocol_error"] = group.on_protocol_error.value
@@ -81,7 +82,7 @@ def _socket(socket: SocketConfig) -> dict[str, Any]:
     shown: dict[str, Any] = {"url": socket.url, "backlog": socket.backlog}
     if socket.path:
         return shown | {"path": socket.path, "mode": socket.mode, "owner": _plain(socket.owner)}
-    return shown | {"host": socket.host, "port": socket.port, "reuse_port": socket.reuse_port}
+    return shown | {"host": socket.host, "port": socket.port} | ({"reuse_port": True} if socket.reuse_port else {})
 
 
 def _plugin(plugin: Any) -> dict[str, Any]:

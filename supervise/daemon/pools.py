@@ -40,7 +40,7 @@ class Pool:
     """One pool. Loop thread only."""
 
     def __init__(self, group: Group, supervisor: Supervisor) -> None:
-        self.backlog = Backlog(group.config.buffer_size)
+        self.backlog = Backlog(group.config.buffer_limit)
         self.types = subscribed(group.config.events)
         self._group, self._supervisor = group, supervisor
         self._judge = Judge(group.config.result_handler, group.name)
@@ -54,7 +54,7 @@ class Pool:
         """The group has other members or options."""
         config = self._group.config
         self.types = subscribed(config.events)
-        self.backlog.max_events = config.buffer_size
+        self.backlog.max_events = config.buffer_limit
         if config.result_handler != self._handler:
             self._judge.close()
             self._handler = config.result_handler

@@ -166,9 +166,11 @@ def as_known(group: dict[str, Any]) -> dict[str, Any]:
     ]
     handler = {"result_handler": STUB.sub("", group["result_handler"])} if "result_handler" in group else {}
     socket = {"socket": {k: v for k, v in group["socket"].items() if k != "class"}} if "socket" in group else {}
-    return {**group, **handler, **socket, "processes": processes}
+    known = {key: value for key, value in group.items() if key not in OWN_POOL_KEYS}
+    return {**known, **handler, **socket, "processes": processes}
 
 
+OWN_POOL_KEYS = frozenset({"buffer_limit", "on_protocol_error", "event_length"})  # which supervisord has not
 PROCESS_KEYS = frozenset(
     {
         *("argv", "autorestart", "autostart", "class", "command", "directory", "environment", "exitcodes"),

@@ -25,7 +25,7 @@ def test_a_pool_waits_for_more_events_than_supervisords(look: Look) -> None:
         priority=-1,
         processes=pool(look(LISTENER)).processes,
         events=("EVENT",),
-        buffer_size=1000,
+        buffer_size=None,
         result_handler="supervisor.dispatchers:default_handler",
         on_protocol_error=OnProtocolError.RESTART,
         event_length=EventLength.AUTO,

@@ -146,7 +146,7 @@ def test_groups_take_their_programs_and_are_sorted(look: Look) -> None:
     assert (pool.kind, pool.events, pool.buffer_size, pool.processes[0].priority) == (
         "pool",
         ("PROCESS_STATE", "TICK_5"),
-        1000,
+        None,
         999,
     )
 
