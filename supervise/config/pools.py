@@ -7,7 +7,6 @@ from supervise.config import values
 from supervise.config.declare import Names, option
 from supervise.config.values import Type, choice
 
-
 BUFFER = 1000  # events that may wait for a pool where nobody says how many
 
 

@@ -48,7 +48,6 @@ def test_groups() -> None:
         "backlog": None,
         "host": "h",
         "port": 1,
-        "reuse_port": False,
     }
     unix = SocketConfig(path="/x", mode=0o700, owner=(1, 2))
     assert group_values(GroupConfig(name="f", kind="fcgi", socket=unix))["socket"] == {
