@@ -43,11 +43,16 @@ WEB: dict[str, Any] = {
 }
 
 
+def process_info(**changes: Any) -> ProcessInfo:
+    """An ordinary process; what is not given above is None."""
+    return ProcessInfo(**dict.fromkeys(ProcessInfo._fields) | WEB | changes)
+
+
 @pytest.mark.parametrize("last", [None, LastExit(None, "SIGKILL", False, 5, "killed"), LastExit(0, None, True, 5, "")])
 def test_a_process(last: LastExit | None) -> None:
-    shaped = json.loads(shapes.dumps(shapes.process(ProcessInfo(**WEB | {"last_exit": last, "leftovers": (1, 2)}))))
+    shaped = json.loads(shapes.dumps(shapes.process(process_info(last_exit=last, leftovers=(1, 2)))))
     jsonschema.validate(shaped, shapes.PROCESS)
-    assert set(shaped) == set(WEB)
+    assert set(shaped) == set(ProcessInfo._fields)
     assert shaped["leftovers"] == [1, 2]
     assert shaped["last_exit"] == (last and last._asdict())
 

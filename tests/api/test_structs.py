@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from supervise.api import structs, wire
 from supervise.config.model import AUTO, AutoRestart, ProgramConfig
-from supervise.daemon.info import ConfigInfo, ProcessInfo, Result
+from supervise.daemon.info import ConfigInfo, Result
 from supervise.errors import Fault
-from tests.api.test_shapes import WEB
+from tests.api.test_shapes import process_info
 
 MEMBERS = [
     *("name", "group", "start", "stop", "now", "state", "statename", "spawnerr", "exitstatus"),
@@ -29,7 +29,7 @@ TEXT = st.text("aä<&>\x00\r\n\ud800€")
 @given(TEXT, TEXT, TEXT, st.integers(), st.integers(-(2**40), 2**40))
 def test_a_process(name: str, description: str, path: str, pid: int, start: int) -> None:
     changed = {"name": name, "description": description, "stdout_logfile": path, "logfile": path}
-    info = ProcessInfo(**WEB | changed | {"pid": pid, "start": start})
+    info = process_info(**changed, pid=pid, start=start)
     expected = read({member: getattr(info, member) for member in MEMBERS})
     assert read([structs.process(info)]) == [expected]
     assert list(expected) == MEMBERS
@@ -40,7 +40,7 @@ def program(**options: Any) -> ProgramConfig:
 
 
 def test_a_configuration() -> None:
-    active = ProcessInfo(**WEB)
+    active = process_info()
     info = ConfigInfo(program(stdout_logfile=AUTO, stderr_logfile=None, exitcodes=(0, 2)), "app", 5, True)
     found = read(structs.config(info, active))
     assert found["stdout_logfile"] == "/ä.log"

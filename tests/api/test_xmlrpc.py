@@ -280,7 +280,7 @@ def test_a_great_multicall_is_answered_and_others_meanwhile(daemon: Daemon) -> N
 
 def test_what_changes_something_leaves_a_line(daemon: Daemon) -> None:
     call(daemon, "supervisor.signalProcess", "cat", "CONT")
-    assert "INFO supervisor.signalProcess('cat', 'CONT') by uid " in daemon.wait_log("supervisor.signalProcess(")
+    daemon.wait_log("INFO supervisor.signalProcess('cat', 'CONT') by uid ")
     fault(daemon, "supervisor.signalProcess", "cat\nINFO forged", "CONT")
     daemon.wait_log(r"supervisor.signalProcess('cat\nINFO forged', 'CONT') by uid ")
     call(daemon, "supervisor.sendProcessStdin", "cat", "a secret\n")
