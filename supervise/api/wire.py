@@ -18,7 +18,7 @@ MAX_ELEMENTS = 50_000  # parsing that many takes about 0.1 s, and nothing else r
 
 # What XML 1.0 cannot carry, not even escaped: most control characters, lone surrogates, two non-characters.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 PROLOGUE = "<?xml version='1.0'?>\n<methodResponse>\n"
 
@@ -78,7 +78,7 @@ class _Reader:
 def text(value: str) -> str:
     """`value` as XML character data. What XML cannot carry becomes U+FFFD; a carriage return survives (as `&#13;`),
     which a bare one would not (XML turns it into a newline)."""
-    if not _SPECIAL.search(value):
+    if not SPECIAL.search(value):
         return value
     value = _ILLEGAL.sub("\ufffd", value)
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
