@@ -53,11 +53,12 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[Notification | Gap]:
         while True:
-            if self._missed:
-                gap, self._missed = Gap(self._missed), 0
-                yield gap
-            while self._queue:
-                yield self._take()
+            while self._queue:  # never empty where something was missed: only others take its place
+                if self._missed:
+                    gap, self._missed = Gap(self._missed), 0
+                    yield gap
+                else:
+                    yield self._take()
             if self._closed:
                 return
             self._wake.clear()

@@ -38,6 +38,24 @@ def test_a_slow_subscriber_loses_the_oldest_and_is_told() -> None:
     run(story)
 
 
+def test_what_is_missed_while_reading_is_told_in_its_place() -> None:
+    async def story() -> None:
+        bus, items = Bus(), list[Notification | Gap]()
+        with bus.subscribe(limit=2) as subscription:
+            bus.publish(GroupAdded("a"))
+            bus.publish(GroupAdded("b"))
+            async for item in subscription:
+                items.append(item)
+                if item == GroupAdded("a"):
+                    for name in "cde":
+                        bus.publish(GroupAdded(name))
+                if item == GroupAdded("e"):
+                    break
+        assert items == [GroupAdded("a"), Gap(2), GroupAdded("d"), GroupAdded("e")]
+
+    run(story)
+
+
 def test_waiting_wakes_up_and_closing_ends_after_what_is_queued() -> None:
     async def story() -> None:
         bus = Bus()
