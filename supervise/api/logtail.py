@@ -48,7 +48,7 @@ async def classic(commands: Commands, request: BaseRequest, path: str) -> Stream
         return await stream(commands, request, namespec.literal(name) if name else "", channel, HEAD)
     except CommandError as error:
         # What is missing now may be there later: supervisord says 404 for all of it.
-        raise Problem(404, str(error)) from None
+        raise Problem(404, f"{error.fault.name}: {name}") from None
 
 
 async def stream(

@@ -36,7 +36,7 @@ async def serve(commands: Commands, request: BaseRequest, path: str) -> Response
     if request.method not in ("GET", "HEAD"):
         raise Problem(405, "this page is only for reading", headers={"Allow": "GET, HEAD"})
     if path == "/ok.html":
-        return Response(text="OK", content_type="text/html")
+        return Response(text="OK")
     return Response(body=render(commands).encode("utf-8", "replace"), headers=_HEADERS)
 
 
