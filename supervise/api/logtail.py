@@ -39,12 +39,12 @@ async def classic(commands: Commands, request: BaseRequest, path: str) -> Stream
     if request.method != "GET":
         raise Problem(400, "a log stream is asked for with GET")
     _, kind, *rest = path.split("/", 3)
+    name, channel = [*map(unquote, rest), "stdout"][:2] if rest else ("", "stdout")
+    if kind == "mainlogtail":
+        name, channel = "", "stdout"
+    elif not name or kind != "logtail" or not namespec.is_single(name) or channel not in ("stdout", "stderr"):
+        raise Problem(404, "no such log")
     try:
-        name, channel = [*map(unquote, rest), "stdout"][:2] if rest else ("", "stdout")
-        if kind == "mainlogtail":
-            name, channel = "", "stdout"
-        elif not name or kind != "logtail" or not namespec.is_single(name) or channel not in ("stdout", "stderr"):
-            raise Problem(404, "no such log")
         return await stream(commands, request, namespec.literal(name) if name else "", channel, HEAD)
     except CommandError as error:
         # What is missing now may be there later: supervisord says 404 for all of it.
