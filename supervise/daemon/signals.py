@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
+from functools import partial
 
 from supervise.core.events import DaemonChanged, DaemonState, Notification
 from supervise.daemon.commands import Commands
@@ -26,10 +28,14 @@ class Signals:
         self._task: asyncio.Task[None] | None = None
         self._again = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self._loop.add_signal_handler(number, self._leave, number.name)
-        self._loop.add_signal_handler(signal.SIGHUP, self._hangup)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._reopen)
+            self._on(number, partial(self._leave, number.name))
+        self._on(signal.SIGHUP, self._hangup)
+        self._on(signal.SIGUSR2, self._reopen)
         commands.supervisor.bus.listen(self._told)
+
+    def _on(self, number: signal.Signals, act: Callable[[], None]) -> None:
+        """Not the loop's own way, which goes through a pipe that many SIGCHLDs can fill, and loses a signal then."""
+        signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(act))
 
     def _leave(self, name: str) -> None:
         log.warning("received %s indicating exit request", name)

@@ -34,6 +34,9 @@ class Reaper:
         self._watched: dict[int, Ended] = {}
         self._holding, self._held = 0, dict[int, int]()
         loop.add_signal_handler(signal.SIGCHLD, self._signalled)
+        # A thousand deaths at once overflow the pipe that wakes the loop. Nothing is lost by that, since `reap` takes
+        # all there are; but the interpreter would say so on stderr each time.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
     def watch(self, pid: int, ended: Ended) -> None:
         """Call `ended` in the loop when the child `pid` has been reaped; soon, if a held status is there already."""
