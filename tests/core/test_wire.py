@@ -16,7 +16,7 @@ from supervise.core.events import (
     StateChanged,
     Tick,
 )
-from supervise.core.wire import ABSTRACT, PAYLOADS, PERIODS, Event, envelope, payload, subscribed
+from supervise.core.wire import ABSTRACT, PAYLOADS, PERIODS, Event, envelope, payload, subscribed, unfinished
 
 
 def change(new: State, old: State = State.RUNNING, **facts: object) -> StateChanged:
@@ -134,3 +134,14 @@ def test_the_length_can_be_in_characters() -> None:
     sent = envelope(event, pool="pool", poolserial=0, server="supervisor", characters=True)
     assert b" len:15\n" in sent
     assert sent.endswith("groupname:café\n".encode())
+
+
+@pytest.mark.parametrize(
+    "data, count",
+    [
+        *((b"", 0), (b"a", 0), ("é".encode(), 0), ("a€".encode(), 0), (b"\x80\x80\x80", 0), (b"\xff", 0)),
+        *(("é".encode()[:1], 1), ("€".encode()[:2], 2), ("😀".encode()[:3], 3), (b"a\xe2\x82", 2)),
+    ],
+)
+def test_unfinished_characters(data: bytes, count: int) -> None:
+    assert unfinished(data) == count
