@@ -21,6 +21,7 @@ from supervise.daemon.info import ConfigInfo, DaemonInfo, ProcessInfo, Result, p
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.process import Process
 from supervise.daemon.reading import Log, LogItem
+from supervise.daemon.stdinqueue import StdinQueues
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
 from supervise.errors import CommandError, Fault
@@ -35,6 +36,7 @@ class Commands:
     def __init__(self, supervisor: Supervisor, lifecycle: Lifecycle, updater: Updater) -> None:
         self.supervisor, self._lifecycle, self._updater = supervisor, lifecycle, updater
         self._control = Control(supervisor)
+        self._stdins = StdinQueues()
         self._loop = asyncio.get_running_loop()
         self.pid = os.getpid()
 
@@ -149,7 +151,11 @@ class Commands:
         return self._info(process)
 
     def send_stdin(self, spec: str, data: bytes) -> None:
-        """Write to a process's standard input. Raises CommandError: NOT_RUNNING, NO_FILE (it is closed), FAILED."""
+        """Write to a process's standard input; what it does not read at once waits, up to a bound.
+
+        Raises CommandError: NOT_RUNNING, NO_FILE (it is closed, or not for that: an event listener's), FAILED (too
+        much waits already; nothing of the data has been taken).
+        """
         self._must_run()
         process = self._one(spec)
         pid, child = process.machine.pid, process.child
@@ -158,13 +164,11 @@ class Commands:
         if child.stdin is None:
             raise CommandError(Fault.NO_FILE, spec)
         try:
-            taken = child.stdin.write(pid, data)
-        except BlockingIOError:
-            raise CommandError(Fault.FAILED, f"{spec} does not read its standard input: the pipe is full") from None
+            self._stdins.send(child.stdin, pid, data)
+        except BlockingIOError as why:
+            raise CommandError(Fault.FAILED, f"{spec} does not read its standard input: {why.strerror}") from None
         except OSError:
             raise CommandError(Fault.NO_FILE, spec) from None
-        if taken < len(data):
-            raise CommandError(Fault.FAILED, f"{spec} took only {taken} of {len(data)} bytes: the pipe is full")
 
     def has_group(self, name: str) -> bool:
         """Whether a group of exactly this name is active."""

@@ -1,6 +1,7 @@
 """A child's standard input: a pipe that never ends, not even when the daemon does."""
 
 import ctypes
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -28,21 +29,30 @@ class Stdin:
         Raises BrokenPipeError: the process has closed or replaced its stdin; BlockingIOError: the pipe is full;
         ProcessLookupError: there is no such process; other OSErrors as open(2) gives them.
         """
+        fd = self.open_end(pid)
+        try:
+            return os.write(fd, data)
+        finally:
+            os.close(fd)
+
+    def open_end(self, pid: int) -> int:
+        """A descriptor to write to, for the caller to close; it never blocks.
+
+        Raises BrokenPipeError, ProcessLookupError and other OSErrors as `write` does.
+        """
         if self.kept >= 0:
-            return os.write(self.kept, data)
+            return os.dup(self.kept)
         try:
             fd = os.open(f"/proc/{pid}/fd/0", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except FileNotFoundError:
             if os.path.exists(f"/proc/{pid}/stat"):
-                raise BrokenPipeError(f"process {pid} has closed its stdin") from None
-            raise ProcessLookupError(f"no process {pid}") from None
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISFIFO(found.st_mode) or found.st_ino != self.inode:
-                raise BrokenPipeError(f"process {pid} has replaced its stdin")
-            return os.write(fd, data)
-        finally:
+                raise BrokenPipeError(errno.EPIPE, f"process {pid} has closed its stdin") from None
+            raise ProcessLookupError(errno.ESRCH, f"no process {pid}") from None
+        found = os.fstat(fd)
+        if not stat.S_ISFIFO(found.st_mode) or found.st_ino != self.inode:
             os.close(fd)
+            raise BrokenPipeError(errno.EPIPE, f"process {pid} has replaced its stdin")
+        return fd
 
     def close(self) -> None:
         """Give the kept descriptor back, if there is one. To be called when the process is gone."""

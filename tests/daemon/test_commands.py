@@ -101,7 +101,8 @@ def test_stdin(tmp_path: Path) -> None:
             assert fault(lambda: c.send_stdin("idle", b"x")) is Fault.NOT_RUNNING
             assert fault(lambda: c.send_stdin("closed", b"x")) is Fault.NO_FILE
             assert fault(lambda: c.send_stdin("p", b"x" * (1 << 21))) is Fault.FAILED
-            assert fault(lambda: c.send_stdin("p", b"x")) is Fault.FAILED
+            c.send_stdin("p", b"x" * (1 << 20))
+            assert fault(lambda: c.send_stdin("p", b"x" * (1 << 20))) is Fault.FAILED
 
     run(story)
 

@@ -1,0 +1,87 @@
+"""What is sent to processes that read late, or never."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from supervise.core.events import Start, State
+from supervise.daemon.stdinqueue import LIMIT, StdinQueues
+from supervise.daemon.supervisor import Supervisor
+from supervise.system.stdin import Stdin
+from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
+
+DATA = bytes(range(256)) * 2000  # half a megabyte: eight times what a pipe holds
+
+
+async def running(supervisor: Supervisor, name: str = "p") -> tuple[Stdin, int]:
+    """Start a process; its stdin and pid."""
+    one = process(supervisor, name)
+    supervisor.tell(one, Start())
+    await reach(supervisor, name, State.RUNNING)
+    assert one.child is not None
+    assert one.child.stdin is not None
+    return one.child.stdin, one.child.pid
+
+
+def test_what_does_not_fit_waits_for_its_reader(tmp_path: Path) -> None:
+    async def story() -> None:
+        late = sh(
+            "p", f"while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; exec cat", stdout_logfile=str(tmp_path / "out")
+        )
+        async with supervising(tmp_path, group(late)) as supervisor:
+            stdin, pid = await running(supervisor)
+            queues = StdinQueues()
+            queues.send(stdin, pid, DATA)
+            queues.send(stdin, pid, b"the end")
+            assert queues.waiting(stdin) == len(DATA) + 7 - 65536
+            (tmp_path / "go").touch()
+            await eventually(lambda: (tmp_path / "out").read_bytes() == DATA + b"the end")
+            assert queues.waiting(stdin) == 0
+            queues.send(stdin, pid, b"!")
+            await eventually(lambda: (tmp_path / "out").read_bytes().endswith(b"the end!"))
+
+    run(story)
+
+
+def test_too_much_is_refused_as_a_whole(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
+            stdin, pid = await running(supervisor)
+            queues = StdinQueues()
+            with pytest.raises(BlockingIOError, match="0 bytes wait already"):
+                queues.send(stdin, pid, b"x" * (LIMIT + 1))
+            queues.send(stdin, pid, b"x" * LIMIT)
+            waiting = queues.waiting(stdin)
+            with pytest.raises(BlockingIOError, match=f"{waiting} bytes wait already"):
+                queues.send(stdin, pid, b"x" * 65537)
+            assert queues.waiting(stdin) == waiting
+
+    run(story)
+
+
+def test_what_waits_for_a_process_that_ends_is_dropped(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
+            stdin, pid = await running(supervisor)
+            queues, before = StdinQueues(), len(os.listdir("/proc/self/fd"))
+            queues.send(stdin, pid, DATA)
+            await supervisor.stop([process(supervisor, "p")])
+            await eventually(lambda: queues.waiting(stdin) == 0)
+            assert len(os.listdir("/proc/self/fd")) <= before
+            with pytest.raises(OSError, match="no process"):
+                queues.send(stdin, pid, b"x")
+
+    run(story)
+
+
+def test_a_process_that_closed_its_stdin(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec <&-; sleep 1000"))) as supervisor:
+            stdin, pid = await running(supervisor)
+            before = len(os.listdir("/proc/self/fd"))
+            with pytest.raises(BrokenPipeError):
+                StdinQueues().send(stdin, pid, b"x")
+            assert len(os.listdir("/proc/self/fd")) <= before
+
+    run(story)
