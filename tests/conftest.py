@@ -7,6 +7,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.daemons", "tests.tools", "tests.compat.pair")
 
+from tests.certificates import Certificates  # noqa: E402
 from tests.daemons import KINDS, Kind, Supervisors  # noqa: E402 (after the line above, or their asserts say nothing)
 
 
@@ -30,6 +31,12 @@ def shared_supervisors() -> Iterator[Supervisors]:
 def place(supervisors: Supervisors) -> Path:
     """A short directory that every user may enter; processes that name it are killed at the end."""
     return supervisors.place()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and certificates of it for a server and a client."""
+    return Certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(params=KINDS)

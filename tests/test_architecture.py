@@ -28,7 +28,7 @@ MAY_IMPORT = {
         "daemon",
         "api.app",
     },  # only there, and late: it starts the API
-    "api": {"errors", "config.model", "core.events", "api"}
+    "api": {"errors", "config.model", "config.passwords", "config.secrets", "core.events", "api"}
     | {f"daemon.{name}" for name in ("commands", "bus", "info", "namespec", "followers")},
     "http1": {"errors"},
     "client": {"errors", "http1"},

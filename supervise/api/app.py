@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from supervise.api import audit, body, logtail, openapi, page, shapes
-from supervise.api.auth import Caller, Role, authenticate, check_origin, peer
+from supervise.api.auth import Caller, check_origin
+from supervise.api.gate import Gate
+from supervise.api.plugins import Plugins
 from supervise.api.problem import Problem
 from supervise.api.rest import MAX_STDIN, ROUTES
 from supervise.api.routes import BASE, Call, Route, Router
 from supervise.api.server import SERVER, Listener, Server
 from supervise.api.xmlrpc import Rpc
-from supervise.config.model import ServerConfig
+from supervise.config.model import Config, Role, ServerConfig
 from supervise.daemon.commands import Commands
 from supervise.errors import CommandError
 
@@ -29,8 +31,8 @@ class Api:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._rpc = Rpc(commands, ())
-        self._namespaces: frozenset[str] = frozenset()
+        self._gate, self._plugins = Gate(), Plugins(commands)
+        self._rpc = Rpc(commands, {})
         own = Route(
             method="GET", path="/openapi.json", handler=self._openapi, summary="This document.", answer=shapes.DOCUMENT
         )
@@ -44,22 +46,29 @@ class Api:
         """URLs of the listeners that are served."""
         return [server.listener.url for server in self._servers.values()]
 
-    async def serve(self, listeners: Iterable[Listener], namespaces: Collection[str]) -> None:
-        """Serve exactly these listeners, with these XML-RPC namespaces.
+    async def serve(self, listeners: Iterable[Listener], config: Config) -> None:
+        """Serve exactly these listeners, with the users and the XML-RPC namespaces of `config`.
 
         May be called again: the same Listener object keeps its socket and its connections, those not named any more
-        are closed (their sockets with them), new ones are opened.
+        are closed (their sockets with them), new ones are opened. Certificates are read again.
         """
-        self._use_namespaces(frozenset(namespaces))
+        self._gate.use(config.users)
+        self._rpc = Rpc(self._commands, await self._plugins.use(config.rpcinterfaces))
         wanted = {id(listener): listener for listener in listeners}
         gone = [self._servers.pop(key) for key in list(self._servers) if key not in wanted]
         for key, listener in wanted.items():
-            if key not in self._servers:
-                self._servers[key] = server = Server(listener, self._answer)
-                await server.open()
-                if not listener.config.username:
-                    section = listener.config.section
-                    log.critical("Server %r running without any HTTP authentication checking", section)
+            if known := self._servers.get(key):
+                known.renew()
+                continue
+            try:
+                server = Server(listener, self._answer)
+            except OSError as error:  # its certificate was there when the configuration was read
+                log.critical("Server %r is not served: %s", listener.config.section, error)
+                continue
+            self._servers[key] = server
+            await server.open()
+            if self._gate.is_open(listener.config) and not listener.config.client_ca:
+                log.critical("Server %r running without any HTTP authentication checking", listener.config.section)
         await asyncio.gather(*(server.close(GRACE) for server in gone))
 
     async def stop(self, grace: float = GRACE) -> None:
@@ -67,21 +76,18 @@ class Api:
         servers = list(self._servers.values())
         self._servers.clear()
         await asyncio.gather(*(server.close(grace) for server in servers))
-
-    def _use_namespaces(self, namespaces: frozenset[str]) -> None:
-        for name in sorted(namespaces - self._namespaces):
-            log.info("RPC interface %r initialized", name)
-        self._namespaces, self._rpc = namespaces, Rpc(self._commands, namespaces)
+        self._gate.close()
+        self._plugins.close()
 
     # Requests
 
     async def _answer(self, request: BaseRequest, config: ServerConfig) -> StreamResponse:
         json_wanted = request.raw_path.startswith(BASE)
         try:
-            user = authenticate(config, request.headers)
+            caller = await self._admit(request, config)
             if request.method not in ("GET", "HEAD"):
-                check_origin(config, request.headers)
-            response = await self._dispatch(request, _caller(request, user))
+                check_origin(config, request.headers, is_open=self._gate.is_open(config))
+            response = await self._dispatch(request, caller)
             if not response.prepared:
                 response.headers["Server"] = SERVER
             return response
@@ -95,6 +101,13 @@ class Api:
             log.critical("internal error while answering %s %r", request.method, request.raw_path[:200], exc_info=True)
             return _refuse(Problem(500, "internal error; the daemon's log has more"), json_wanted)
 
+    async def _admit(self, request: BaseRequest, config: ServerConfig) -> Caller:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        sock, address = transport.get_extra_info("socket"), transport.get_extra_info("peername")
+        return await self._gate.admit(config, request.headers, sock, address)
+
     async def _dispatch(self, request: BaseRequest, caller: Caller) -> StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if path.startswith("/RPC2"):
@@ -107,6 +120,9 @@ class Api:
 
     async def _json(self, request: BaseRequest, path: str, query: str, caller: Caller) -> StreamResponse:
         route, variables = self._router.find(request.method, path)
+        if refusal := caller.lacks(route.role):
+            audit.refused(caller, f"{route.method} {path}", str(refusal))
+            raise Problem(403, refusal.detail, fault=refusal.fault)
         arguments = route.arguments(query)
         content = await _body(route, request)
         call = Call(self._commands, request, caller, variables, arguments, content)
@@ -167,13 +183,6 @@ def _summary(result: Any) -> str:
         return "OK"
     failed = [item["description"] for item in results if item["fault"] != "SUCCESS"]
     return "; ".join([f"{len(results) - len(failed)} of {len(results)} OK", *failed]) if failed else "OK"
-
-
-def _caller(request: BaseRequest, user: str) -> Caller:
-    transport = request.transport
-    if transport is None:
-        return Caller(user)
-    return peer(transport.get_extra_info("socket"), transport.get_extra_info("peername"), user)
 
 
 def _json_response(data: bytes, status: int = 200) -> Response:

@@ -16,5 +16,10 @@ def record(caller: Caller, what: str, arguments: Sequence[object], result: str) 
     log.info("%s(%s) by %s: %s", what, _short(shown), caller, _short(result.encode("unicode_escape").decode()))
 
 
+def refused(caller: Caller, what: str, why: str) -> None:
+    """Log a call that its caller may not make."""
+    log.warning("%s by %s: %s", _short(what), caller, why)
+
+
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -1,49 +1,68 @@
-"""Who asks, and may they: HTTP Basic credentials, the peer of a unix socket, and the origin of a browser's request."""
+"""Who asks: HTTP Basic credentials, the peer of a unix socket, and the origin of a browser's request."""
 
 import base64
 import binascii
-import enum
-import hashlib
-import hmac
+import errno
 import ipaddress
+import os
+import pwd
 import socket
 import struct
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from supervise.api.problem import Problem
-from supervise.config.model import ServerConfig
+from supervise.config.model import Role, ServerConfig
+from supervise.errors import CommandError, Fault
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="default"', "Connection": "close"}
+SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
+MAX_GROUPS = 256  # what Python lets getsockopt return
 
 _UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
-class Role(enum.IntEnum):
-    """What a call needs. Every route and method states one; whoever passes `authenticate` has them all so far."""
-
-    READ = 1
-    CONTROL = 2
-    ADMIN = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is at the other end; for the audit trail. uid and pid are known on unix sockets only."""
+    """Who is at the other end, and what that one may do. uid and pid are known on unix sockets only."""
 
     user: str = ""
     address: str = ""
     uid: int | None = None
     pid: int | None = None
+    role: Role = Role.READ
 
     def __str__(self) -> str:
-        place = self.address or "an unknown address" if self.uid is None else f"uid {self.uid} (pid {self.pid})"
-        return f"user {self.user!a} at {place}" if self.user else place
+        return f"user {self.user!a} at {self.place}" if self.user else self.place
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return self.address or "an unknown address" if self.uid is None else f"uid {self.uid} (pid {self.pid})"
+
+    @property
+    def source(self) -> str:
+        """What failed logins are counted by: a user of this machine, an IPv4 address, or a network of IPv6."""
+        if self.uid is not None:
+            return f"uid {self.uid}"
+        try:
+            address = ipaddress.ip_address(self.address.partition("%")[0])
+        except ValueError:
+            return self.address
+        # The smallest network that is given to anybody has 2**64 addresses.
+        return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else self.address
+
+    def lacks(self, needed: Role) -> CommandError | None:
+        """The refusal, if the role is too small; says nothing of what there is or is not."""
+        if self.role >= needed:
+            return None
+        return CommandError(Fault.FAILED, f"refused: this needs the role {needed}, and {self} has {self.role}")
 
 
-def peer(sock: Any, address: object, user: str) -> Caller:
+def peer(sock: Any, address: object, user: str = "") -> Caller:
     """The caller as the kernel knows it: SO_PEERCRED at connect time (unix(7)), or the network address."""
     if sock is not None and sock.family == socket.AF_UNIX:
         pid, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
@@ -51,42 +70,45 @@ def peer(sock: Any, address: object, user: str) -> Caller:
     return Caller(user, address=str(address[0]) if isinstance(address, tuple) and address else "")
 
 
-def authenticate(config: ServerConfig, headers: Mapping[str, str]) -> str:
-    """The name of the user, or "" where the server asks for none. Raises Problem 401.
-
-    Constant time in both name and password. supervisord: `{SHA}` and the hexadecimal SHA-1 of the password, or the
-    password itself (http.py, encrypted_dictionary_authorizer).
-    """
-    if not config.username:
-        return ""
-    user, password = _credentials(headers.get("Authorization", ""))
-    stored = config.password or ""
-    if stored.startswith("{SHA}"):
-        stored, password = stored[5:].lower(), hashlib.sha1(password).hexdigest().encode()
-    known = _same(config.username.encode(), user)
-    right = _same(stored.encode(), password)
-    if not (known and right):
-        raise Problem(401, "user name and password are required", headers=CHALLENGE)
-    return config.username
+def peer_groups(sock: Any) -> frozenset[int]:
+    """All groups of the process that connected, as they were then (SO_PEERCRED, SO_PEERGROUPS): no look into /proc,
+    where another process may have taken the pid. Raises OSError."""
+    _, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    try:
+        groups = array("I", sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MAX_GROUPS * 4))
+    except OSError as error:
+        if error.errno != errno.ERANGE:  # more than fit: what the system's files say of the user
+            raise
+        user = pwd.getpwuid(uid)
+        return frozenset({gid, *os.getgrouplist(user.pw_name, user.pw_gid)})
+    return frozenset({gid, *groups})
 
 
-def _credentials(header: str) -> tuple[bytes, bytes]:
+def role_in(server: ServerConfig, gids: frozenset[int]) -> Role | None:
+    """The greatest role that membership gives."""
+    for role, groups in (
+        (Role.ADMIN, server.admin_groups),
+        (Role.CONTROL, server.control_groups),
+        (Role.READ, server.read_groups),
+    ):
+        if not gids.isdisjoint(groups):
+            return role
+    return None
+
+
+def credentials(header: str) -> tuple[str, bytes] | None:
+    """Name and password of a Basic Authorization header; None if it is none."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
-        return b"", b""
+        return None
     try:
-        user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        return (user.decode(), password) if user and colon else None
     except (binascii.Error, ValueError):
-        return b"", b""
-    return user, password
+        return None
 
 
-def _same(one: bytes, other: bytes) -> bool:
-    # Digests have equal lengths, so the comparison does not tell how long the right one is.
-    return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
-
-
-def check_origin(config: ServerConfig, headers: Mapping[str, str]) -> None:
+def check_origin(config: ServerConfig, headers: Mapping[str, str], *, is_open: bool) -> None:
     """Refuse a state change that another site makes a browser ask for. Raises Problem 403.
 
     Browsers send Origin with every POST, PUT and DELETE; other clients do not send it. The Origin must be the Host
@@ -101,7 +123,7 @@ def check_origin(config: ServerConfig, headers: Mapping[str, str]) -> None:
     host = headers.get("Host", "")
     if not host or _netloc(origin) != host.lower():
         raise Problem(403, "refused: the request comes from another site (Origin and Host differ)")
-    if config.kind == "inet" and not config.username and not _is_ours(host, config):
+    if config.kind == "inet" and is_open and not _is_ours(host, config):
         raise Problem(403, "refused: without a password, a browser must use this host's address or its own name")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from supervise.api import structs
 from supervise.api.text import decode, skip_partial
+from supervise.config import secrets
 from supervise.core.events import State
 from supervise.daemon import namespec
 from supervise.daemon.commands import API_VERSION, SUPERVISOR_VERSION, Commands
@@ -23,8 +24,8 @@ _SIGNALLABLE = (State.STARTING, State.RUNNING, State.STOPPING)
 class Calls:
     """The `supervisor` namespace. Nothing here is reached by name: see `methods`."""
 
-    def __init__(self, commands: Commands) -> None:
-        self._commands = commands
+    def __init__(self, commands: Commands, *, shows_secrets: bool = True) -> None:
+        self._commands, self._shows_secrets = commands, shows_secrets
 
     # The daemon
 
@@ -130,6 +131,8 @@ class Calls:
         found = [
             structs.config(item, active.get((item.group, item.config.name))) for item in self._commands.config_info()
         ]
+        if not self._shows_secrets:
+            found = [{**item, "command": secrets.command(str(item["command"]))} for item in found]
         return sorted(found, key=lambda item: str(item["name"]))
 
     # Logs

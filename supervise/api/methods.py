@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from supervise.api.auth import Role
 from supervise.api.calls import Calls
+from supervise.config.model import Role
 
 Function: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -27,6 +27,7 @@ class Method:
     returns: str
     takes: tuple[tuple[str, str], ...] = ()
     optional: int = 0
+    variadic: bool = False  # takes any number more
     role: Role = Role.READ
     shown: int = 9  # how many arguments the audit trail may show
     any_state: bool = False  # also answered while the daemon shuts down
@@ -44,7 +45,9 @@ class Method:
 
     def accepts(self, count: int) -> bool:
         """Whether the method can be called with that many arguments."""
-        return len(self.takes) - self.optional <= count <= len(self.takes)
+        if count < len(self.takes) - self.optional:
+            return False
+        return self.variadic or count <= len(self.takes)
 
 
 _NAME = ("string", "name")

@@ -6,11 +6,12 @@ from typing import Any
 from aiohttp.web import Response, StreamResponse
 
 from supervise.api import logtail, shapes, sse
-from supervise.api.auth import Role
 from supervise.api.problem import Problem
 from supervise.api.routes import Call, Query, Route
 from supervise.api.schema import BOOLEAN, STRING
 from supervise.api.text import skip_partial
+from supervise.config import secrets
+from supervise.config.model import Role
 from supervise.errors import Fault
 
 MAX_STDIN = 1 << 20
@@ -185,17 +186,25 @@ async def _remove_group(call: Call) -> Any:
 
 
 async def _config(call: Call) -> Any:
-    return _without_secrets(call.commands.effective_config())
+    return _without_secrets(call.commands.effective_config(), values=call.caller.role is Role.ADMIN)
 
 
-def _without_secrets(value: Any, name: str = "") -> Any:
-    """The configuration with the values of environment variables hidden: that is where programs get passwords from."""
+def _without_secrets(value: Any, name: str = "", *, values: bool) -> Any:
+    """The configuration without what looks like a secret; without `values`, also without the values of environment
+    variables and of plugins' options, which may be secrets that do not look like one."""
     if isinstance(value, dict):
-        return {key: _HIDDEN if name == "environment" else _without_secrets(one, key) for key, one in value.items()}
-    return [_without_secrets(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _shown(key, one, name, values=values) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return secrets.words(value) if name == "argv" else [_without_secrets(one, values=values) for one in value]
+    if isinstance(value, str):
+        return secrets.command(value) if name == "command" else secrets.without_urls(value)
+    return value
 
 
-_HIDDEN = "********"
+def _shown(key: str, value: Any, parent: str, *, values: bool) -> Any:
+    if parent in ("environment", "options") and (not values or secrets.is_secret(key)):
+        return secrets.HIDDEN
+    return _without_secrets(value, key, values=values)
 
 
 async def _reread(call: Call) -> Any:

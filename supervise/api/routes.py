@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp.web import BaseRequest
 
-from supervise.api.auth import Caller, Role
+from supervise.api.auth import Caller
 from supervise.api.problem import Problem
 from supervise.api.schema import Schema, check, from_text
+from supervise.config.model import Role
 from supervise.daemon.commands import Commands
 
 BASE = "/api/v1"

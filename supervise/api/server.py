@@ -6,15 +6,18 @@ makes room; only when all are busy is a new one refused. So a thousand silent co
 
 import asyncio
 import logging
+import resource
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
 
+from supervise.api import tls
+from supervise.api.tls import Connection, Greeter
 from supervise.config.model import ServerConfig
 
 BACKLOG = 1024  # connections that the kernel holds before we accept them
-MAX_CONNECTIONS = 256
+MAX_CONNECTIONS = 256  # and at most a quarter of the descriptors that the daemon may open (B36)
 FIRST_REQUEST_SECONDS = 30.0  # from the connection to the end of the first request's head
 IDLE_SECONDS = 600.0  # between requests; long: supervisord never closes, and some of its clients cannot reconnect
 LINGER_SECONDS = 2.0  # for the rest of a body that was refused
@@ -49,8 +52,9 @@ class Server:
         self.listener = listener
         self._handler = handler
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[web.RequestHandler, asyncio.TimerHandle | None] = {}  # longest idle first
-        self._busy: dict[web.RequestHandler, tuple[web.BaseRequest, asyncio.Task[object] | None]] = {}
+        self._room = min(MAX_CONNECTIONS, max(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._idle: dict[Connection, asyncio.TimerHandle | None] = {}  # longest idle first
+        self._busy: dict[Connection, tuple[web.BaseRequest, asyncio.Task[object] | None]] = {}
         self._http = _Http(
             self,
             self._handle,
@@ -63,11 +67,24 @@ class Server:
             logger=_quiet_logger(),
         )
         self._accepting: asyncio.Server | None = None
+        self._tls = tls.context(listener.config)
 
     async def open(self) -> None:
         """Begin to accept connections."""
+        factory = self._http if self._tls is None else self._greeter
         # Not create_unix_server: that would remove the socket's path at the end (Python 3.13), which is not ours to do.
-        self._accepting = await self._loop.create_server(self._http, sock=self.listener.sock, backlog=BACKLOG)
+        self._accepting = await self._loop.create_server(factory, sock=self.listener.sock, backlog=BACKLOG)
+
+    def renew(self) -> None:
+        """Read certificates again; connections that are open keep the old ones. What cannot be read is logged."""
+        try:
+            self._tls = tls.context(self.listener.config)
+        except OSError as error:
+            log.error("%s keeps its old certificate: %s", self.listener.url, error)
+
+    def _greeter(self) -> Greeter:
+        assert self._tls is not None
+        return Greeter(self.connected, self.disconnected, self._http, self._tls)
 
     async def close(self, grace: float) -> None:
         """Stop accepting, end streams and idle connections, give running requests `grace` seconds."""
@@ -81,9 +98,9 @@ class Server:
 
     # Connections
 
-    def connected(self, connection: web.RequestHandler) -> None:
+    def connected(self, connection: Connection) -> None:
         """A connection was accepted: arm its first deadline, and make room if there are too many."""
-        if len(self._idle) + len(self._busy) >= MAX_CONNECTIONS:
+        if len(self._idle) + len(self._busy) >= self._room:
             longest = next(iter(self._idle), connection)
             if longest is connection:
                 log.warning("Server %r has %d busy connections; refused another", self.listener.url, len(self._busy))
@@ -93,7 +110,7 @@ class Server:
                 return
         self._idle[connection] = self._loop.call_later(FIRST_REQUEST_SECONDS, self._too_slow, connection)
 
-    def disconnected(self, connection: web.RequestHandler) -> None:
+    def disconnected(self, connection: Connection) -> None:
         """A connection is gone. What it had begun goes on, but for a stream, which nobody reads any more."""
         request, task = self._busy.pop(connection, (None, None))
         if request is not None and request.get(ENDLESS) and task is not None:
@@ -102,7 +119,7 @@ class Server:
         if timer is not None:
             timer.cancel()
 
-    def _too_slow(self, connection: web.RequestHandler) -> None:
+    def _too_slow(self, connection: Connection) -> None:
         self.disconnected(connection)
         connection.force_close()
 

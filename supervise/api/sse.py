@@ -67,11 +67,15 @@ def _next(items: Any) -> asyncio.Task[Notification | Gap | None]:
 
 def event(item: Notification | Gap, serial: int) -> bytes:
     """One event. `type` is supervisord's event type; `id` counts from 1 on each connection."""
-    if isinstance(item, Gap):
-        kind, data = "gap", {"missed": item.missed}
-    else:
-        kind, data = item.type, _data(item)
+    kind, data = document(item)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (serial, kind.encode(), dumps(data))
+
+
+def document(item: Notification | Gap) -> tuple[str, dict[str, Any]]:
+    """The type of an event, and what it says, as JSON values."""
+    if isinstance(item, Gap):
+        return "gap", {"missed": item.missed}
+    return item.type, _data(item)
 
 
 def _data(item: Notification) -> dict[str, Any]:

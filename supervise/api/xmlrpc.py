@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp.web import BaseRequest, Response
 
 from supervise.api import audit, body, wire
-from supervise.api.auth import Caller, Role
+from supervise.api.auth import Caller
 from supervise.api.calls import Calls
-from supervise.api.methods import Method, supervisor_methods
+from supervise.api.methods import Method
 from supervise.api.problem import Problem
+from supervise.config.model import Role
 from supervise.daemon.commands import Commands
 from supervise.errors import CommandError, Fault
 
@@ -22,14 +23,13 @@ _SLOW = 64 << 10  # texts larger than this are parsed and rendered beside the lo
 
 
 class Rpc:
-    """The methods of all namespaces, and the calls of them. `namespaces`: the names of the configuration's
-    [rpcinterface:x] sections; without "supervisor" among them only `system.*` is served, as by supervisord."""
+    """The methods of all namespaces, and the calls of them. `methods`: those of the configuration's [rpcinterface:x]
+    sections, by full name; without any only `system.*` is served, as by supervisord."""
 
-    def __init__(self, commands: Commands, namespaces: Collection[str]) -> None:
-        self._commands, self._calls = commands, Calls(commands)
-        self._methods = self._system_methods()
-        if "supervisor" in namespaces:
-            self._methods |= supervisor_methods()
+    def __init__(self, commands: Commands, methods: Mapping[str, Method]) -> None:
+        self._commands = commands
+        self._calls = {role: Calls(commands, shows_secrets=role is Role.ADMIN) for role in Role}
+        self._methods: dict[str, Method] = {**self._system_methods(), **methods}
 
     async def serve(self, request: BaseRequest, caller: Caller) -> Response:
         """Answer one HTTP request."""
@@ -74,6 +74,9 @@ class Rpc:
         method = self._methods.get(name)
         if method is None:
             raise CommandError(Fault.UNKNOWN_METHOD)
+        if refusal := caller.lacks(method.role):  # before anything is said of the arguments
+            audit.refused(caller, name, str(refusal))
+            raise refusal
         if not method.accepts(len(params)):
             raise CommandError(Fault.INCORRECT_PARAMETERS)
         if name == "system.multicall":
@@ -82,13 +85,13 @@ class Rpc:
         if self._commands.state[0] < 1 and not method.any_state:
             raise CommandError(Fault.SHUTDOWN_STATE)
         if method.role is Role.READ:
-            return await method.function(self._calls, *params)
+            return await method.function(self._calls[caller.role], *params)
         return await self._recorded(name, method, params, caller)
 
     async def _recorded(self, name: str, method: Method, params: Sequence[Any], caller: Caller) -> Any:
         outcome = "interrupted"
         try:
-            result = await method.function(self._calls, *params)
+            result = await method.function(self._calls[caller.role], *params)
             outcome = _summary(result)
         except CommandError as error:
             outcome = str(error)

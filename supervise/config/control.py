@@ -1,12 +1,15 @@
-"""What can be configured about controlling the daemon: its servers, the client, and plugins of both. See `model`."""
+"""What can be configured about controlling the daemon: its servers and users, the client, plugins. See `model`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from supervise.config import values
+from supervise.config import access, values
+from supervise.config.access import Role
 from supervise.config.declare import Names, option
 
 ANY_SERVER = ("unix_http_server", "inet_http_server")
+INET = ("inet_http_server",)
+_FILE: dict[str, Any] = {"type": values.FILE, "default": None, "names": Names.HERE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +32,35 @@ class ServerConfig:
         values.ADDRESS,
         0,
         required=True,
-        where=("inet_http_server",),
+        where=INET,
     )
-    username: str | None = option("Who may connect; with password.", values.TEXT, None)
-    password: str | None = option("Clear text, or {SHA} and a SHA-1 in hexadecimal.", values.TEXT, None)
+    username: str | None = option(
+        "Who may connect, as an admin, beside those in [user:x]; with password.", values.TEXT, None
+    )
+    password: str | None = option("Clear text, {SHA} and a SHA-1, or from `supervise passwd`.", access.PASSWORD, None)
+    admin_groups: tuple[int, ...] = option(
+        "Whose members are admins. On a unix socket the kernel says who connects; with pam_service a password does.",
+        access.GROUPS,
+        (),
+    )
+    control_groups: tuple[int, ...] = option("Whose members may control programs.", access.GROUPS, ())
+    read_groups: tuple[int, ...] = option("Whose members may look.", access.GROUPS, ())
+    pam_service: str | None = option(
+        "Check users that are no [user:x] as local users, by this service of PAM (/etc/pam.d); *_groups give them their"
+        " roles. Needs root, and `pip install supervise[pam]`.",
+        values.TEXT,
+        None,
+    )
+    certfile: str | None = option("The server's certificate and its chain (PEM): speak TLS.", where=INET, **_FILE)
+    keyfile: str | None = option("Its private key, if that is not in certfile.", where=INET, **_FILE)
+    client_ca: str | None = option(
+        "Admit only clients with a certificate of these authorities (PEM).", where=INET, **_FILE
+    )
+
+    @property
+    def groups(self) -> bool:
+        """Whether membership in groups gives roles."""
+        return bool(self.admin_groups or self.control_groups or self.read_groups)
 
     @property
     def url(self) -> str:
@@ -41,8 +69,22 @@ class ServerConfig:
         return (
             f"unix://{self.file}"
             if self.kind == "unix"
-            else f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+            else f"http{'s' if self.certfile else ''}://{f'[{host}]' if ':' in host else host}:{self.port}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserConfig:
+    """[user:x]: somebody whom every server asks for a password."""
+
+    IN = ("user",)
+    NAMES = Names.ENV
+
+    name: str
+    password: str = option("Clear text, {SHA} and a SHA-1, or what `supervise passwd` prints.", access.PASSWORD)
+    role: Role = option(
+        "read: look. control: also start, stop, signal programs. admin: also the daemon itself.", access.ROLE
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +97,13 @@ class CtlConfig:
     serverurl: str = option("Where the daemon listens.", default="http://localhost:9001", names=Names.HERE)
     username: str | None = option("For a daemon that asks.", values.TEXT, None)
     password: str | None = option("For a daemon that asks; clear text.", values.TEXT, None)
+    ca: str | None = option(
+        "For https: the authorities to trust (PEM), if not the system's.", values.FILE, None, names=Names.HERE
+    )
+    certfile: str | None = option(
+        "For https: our certificate (PEM), for a daemon with client_ca.", values.FILE, None, names=Names.HERE
+    )
+    keyfile: str | None = option("For https: its private key, if apart.", values.FILE, None, names=Names.HERE)
     prompt: str = option("The prompt of the interactive shell.", default="supervisor")
     history_file: str | None = option("Where the shell keeps its history.", values.TEXT, None, names=Names.HERE)
 

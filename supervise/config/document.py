@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from supervise.config.problems import Place
 
 HERE = "%(here)s"
-NAMED = ("program", "group", "eventlistener", "fcgi-program", "socket", "rpcinterface", "ctlplugin")
+NAMED = ("program", "group", "eventlistener", "fcgi-program", "socket", "user", "rpcinterface", "ctlplugin")
 SERVERS = ("inet_http_server", "unix_http_server")
 SINGLE = ("supervisord", "supervisorctl", "include")
 KINDS = (*SINGLE, *SERVERS, *NAMED)

@@ -7,7 +7,7 @@ from typing import Any
 from supervise.config.convert import Converter
 from supervise.config.declare import Option
 from supervise.config.document import Entry, Section
-from supervise.config.model import CtlConfig, DaemonConfig, PluginConfig, ServerConfig
+from supervise.config.model import CtlConfig, DaemonConfig, PluginConfig, ServerConfig, UserConfig
 from supervise.config.problems import NotHere
 from supervise.config.sections import options_of
 from supervise.config.values import SCALAR
@@ -58,13 +58,57 @@ def _server_values(converter: Converter, section: Section, address: str) -> dict
     values = {key: converter.get(section, option) for key, option in options_of(section.kind).items()}
     if not section.get(address):
         converter.problems.error(section.place(), f"section [{section.name}] has no {address} value")
-    if (values["username"] is None) != (values["password"] is None):
+    if bool(section.get("username")) != bool(section.get("password")):
         converter.problems.error(
             section.place("password" if values["username"] is None else "username"),
             f"Section [{section.name}] contains incomplete authentication: If a username or a password is specified,"
             " both the username and password must be specified",
         )
+    _check_access(converter, section, values)
     return values
+
+
+def _check_access(converter: Converter, section: Section, values: dict[str, Any]) -> None:
+    """What a server's options about users and certificates need of each other, and of this machine."""
+    machine, problems = converter.machine, converter.problems
+    groups = [key for key in ("admin_groups", "control_groups", "read_groups") if values[key]]
+    try:
+        if values["pam_service"]:
+            machine.require_pam(_daemon_user(converter))
+            if not groups:
+                problems.error(section.place("pam_service"), "nobody would have a role: set admin_groups or others")
+        elif groups and section.kind == "inet_http_server":
+            problems.warn(section.place(groups[0]), "means nothing here without pam_service")
+    except NotHere as why:
+        problems.error(section.place("pam_service"), why)
+    certificate, key, authorities = values.get("certfile"), values.get("keyfile"), values.get("client_ca")
+    if certificate is None and (key or authorities):
+        problems.error(section.place("keyfile" if key else "client_ca"), "needs a certfile")
+    elif certificate is not None:
+        try:
+            machine.require_certificate(certificate, key, authorities)
+        except NotHere as why:
+            problems.error(section.place("certfile"), why)
+
+
+def _daemon_user(converter: Converter) -> str | None:
+    section = converter.document.sections.get("supervisord")
+    found: str | None = converter.get(section, options_of("supervisord")["user"]) if section else None
+    return found
+
+
+def users(converter: Converter) -> Iterator[UserConfig]:
+    """The users in the order of the files."""
+    for section in converter.document.of_kind("user"):
+        name, values = section.label, {}
+        for key, option in options_of("user").items():
+            values[key] = converter.get(section, option)
+            if section.get(key) is None:
+                converter.problems.error(section.place(), f"section [{section.name}] has no {key}")
+        if not name or ":" in name or not name.isprintable():
+            converter.problems.error(section.place(), f"{name!r} cannot be the name of a user")
+        elif None not in values.values():
+            yield UserConfig(name=name, **values)
 
 
 def ctl(converter: Converter) -> CtlConfig | None:

@@ -25,9 +25,10 @@ def lint(config: Config, machine: Machine) -> tuple[ConfigError, ...]:
             for option, message in _of_process(process, machine):
                 problems.warn(_place(config, process, option), message)
     for server in config.servers:
-        if server.kind == "inet" and server.password is None and server.host not in ("localhost", "127.0.0.1", "::1"):
+        if server.kind == "inet" and server.host not in ("localhost", "127.0.0.1", "::1") and not server.client_ca:
             place = _origin(config, server.section, "port")
-            problems.warn(place, "anybody who can reach this port controls the daemon; set username and password")
+            if server.password is None and server.pam_service is None and not config.users:
+                problems.warn(place, "anybody who can reach this port controls the daemon; set username and password")
     return tuple(problems.warnings)
 
 

@@ -98,11 +98,12 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
     rpcinterfaces = tuple(endpoints.plugins(converter, "rpcinterface"))
     listening = sockets.named(converter)
     groups = programs.groups(converter, programs.Shared(environment, daemon, listening))
-    servers = tuple(endpoints.servers(converter))
+    servers, users = tuple(endpoints.servers(converter)), tuple(endpoints.users(converter))
     ctl, ctlplugins = _client_part(document, machine, problems)
     return Config(
         daemon=daemon,
         servers=servers,
+        users=users,
         ctl=ctl,
         groups=groups,
         sockets=tuple(listening.values()),

@@ -64,6 +64,16 @@ def _writable(path: str) -> bool:
     return os.access(path if os.path.exists(path) else os.path.dirname(path) or ".", os.W_OK)
 
 
+def _certificate(certfile: str, keyfile: str | None, client_ca: str | None) -> None:
+    """Raise OSError (ssl.SSLError is one) or ValueError unless a server could be made of these files."""
+    import ssl  # noqa: PLC0415  # 10 ms that only TLS is worth
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile, keyfile, password="")  # else it would ask for one on the terminal
+    if client_ca:
+        context.load_verify_locations(client_ca)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The defaults are this machine, now. The callables raise KeyError for what does not exist."""
@@ -81,6 +91,7 @@ class Machine:
     is_directory: Callable[[str], bool] = os.path.isdir
     is_writable: Callable[[str], bool] = _writable
     resolve: Callable[[str], object] = _import
+    certificate: Callable[[str, str | None, str | None], None] = _certificate
 
     def expanduser(self, path: str) -> str:
         """Replace a leading `~` by HOME of `environ`, and `~user` by that user's home."""
@@ -149,4 +160,32 @@ class Machine:
         try:
             self.resolve(spec)
         except Exception as why:  # a plugin's import runs a stranger's code: whatever it raises is its failure
-            raise NotHere(f"{spec} cannot be resolved within [{section}]: {why}") from None
+            raise NotHere(f"{spec} cannot be resolved within [{section}]: {why}{_remedy(why)}") from None
+
+    def require_certificate(self, certfile: str, keyfile: str | None, client_ca: str | None) -> None:
+        """Raise NotHere unless these files make a TLS server."""
+        try:
+            self.certificate(certfile, keyfile, client_ca)
+        except (OSError, ValueError) as why:
+            names = ", ".join(filter(None, (certfile, keyfile, client_ca)))
+            raise NotHere(f"no TLS with {names}: {why}") from None
+
+    def require_pam(self, user: str | None) -> None:
+        """Raise NotHere unless the passwords of local users can be checked here, by a daemon that becomes `user`."""
+        if self.uid != 0 or (user is not None and self.uid_of(user) != 0):
+            raise NotHere("only a daemon that runs as root can check the passwords of local users")
+        try:
+            self.resolve("pamela:authenticate")
+        except Exception as why:  # ImportError without the package, others where there is no libpam
+            raise NotHere(f"the package pamela is needed (pip install 'supervise[pam]'): {why}") from None
+
+
+def _remedy(why: Exception) -> str:
+    """What to do about a plugin that was written against supervisord's own modules."""
+    name = why.name or "" if isinstance(why, ModuleNotFoundError) else ""
+    if name.partition(".")[0] != "supervisor":
+        return ""
+    return (
+        f"; it needs {name} of supervisord. If it only borrows names from there, install the package supervisor beside"
+        " supervise; if it works on supervisord's objects, remove the section (see Plugins in the README)"
+    )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from supervise.config import addresses, values
+from supervise.config.access import Role
 from supervise.config.addresses import DEV_LOG, SyslogFormat
-from supervise.config.control import CtlConfig, PluginConfig, ServerConfig
+from supervise.config.control import CtlConfig, PluginConfig, ServerConfig, UserConfig
 from supervise.config.declare import Change, Names, derived, option
 from supervise.config.pools import EventLength, OnProtocolError, PoolOptions
 from supervise.config.values import AUTO, AutoRestart, OnLeftover, StopScope, UserEnv
@@ -34,7 +35,7 @@ __all__ = [
     "UserEnv",
 ]
 __all__ += ["Config", "CtlConfig", "DaemonConfig", "GroupConfig", "PluginConfig", "ProgramConfig"]
-__all__ += ["ServerConfig", "SocketConfig"]
+__all__ += ["Role", "ServerConfig", "SocketConfig", "UserConfig"]
 MB = 1024**2
 MAX_SOCKETS = 32  # of one program: descriptors 3 to 34, which the daemon leaves free for this
 ANY_PROGRAM = ("program", "eventlistener", "fcgi-program")
@@ -334,6 +335,7 @@ class Config:
 
     daemon: DaemonConfig
     servers: tuple[ServerConfig, ...] = ()
+    users: tuple[UserConfig, ...] = ()
     ctl: CtlConfig | None = None
     groups: tuple[GroupConfig, ...] = ()
     sockets: tuple[SocketConfig, ...] = ()

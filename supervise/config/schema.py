@@ -31,6 +31,8 @@ _SECTION_DOCS = {
     "eventlistener": "Pools of event listeners by name; all options of programs, and these.",
     "fcgi-program": "FastCGI programs by name; all options of programs, and these.",
     "socket": "Listening sockets for programs, which name them in their option sockets.",
+    "user": "Who may use the control sockets, by name. Without one, and without a server's own username or groups,"
+    " whoever can connect is an admin.",
     "rpcinterface": "RPC interfaces by name; what else is set is passed to the factory.",
     "ctlplugin": "Plugins of the client by name; what else is set is passed to the factory.",
 }

@@ -14,6 +14,7 @@ from supervise.config.model import (
     GroupConfig,
     ProgramConfig,
     ServerConfig,
+    UserConfig,
 )
 
 
@@ -109,7 +110,7 @@ class PluginFactory:
 
 
 DECLARATIONS = (
-    *(DaemonConfig, ServerConfig, CtlConfig, Inclusion, Replication, ProgramConfig),
+    *(DaemonConfig, ServerConfig, UserConfig, CtlConfig, Inclusion, Replication, ProgramConfig),
     *(Members, GroupConfig, FcgiSocket, NamedSocket, PluginFactory),
 )
 

@@ -5,7 +5,8 @@ import signal
 from typing import Any
 
 from supervise.config.declare import declared
-from supervise.config.model import Config, GroupConfig, ProgramConfig, ServerConfig, SocketConfig
+from supervise.config.model import Config, GroupConfig, ProgramConfig, ServerConfig, SocketConfig, UserConfig
+from supervise.config.secrets import HIDDEN, is_secret
 from supervise.config.values import AutoRestart
 
 GROUP_CLASSES = {"group": "ProcessGroupConfig", "pool": "EventListenerPoolConfig", "fcgi": "FastCGIGroupConfig"}
@@ -15,7 +16,6 @@ PROCESS_CLASSES = {
     "fcgi-program": "FastCGIProcessConfig",
 }
 RESTARTS = {AutoRestart.NEVER: False, AutoRestart.UNEXPECTED: "unexpected", AutoRestart.ALWAYS: "always"}
-HIDDEN = "********"
 
 
 def as_json(config: Config) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def as_json(config: Config) -> dict[str, Any]:
         "files": list(config.files),
         "supervisord": _values(config.daemon) | {"uid": config.daemon.uid, "gid": config.daemon.gid},
         "servers": [server_values(server) for server in config.servers],
+        "users": [user_values(user) for user in config.users],
         "supervisorctl": _values(config.ctl) if config.ctl else None,
         "rpcinterfaces": [_plugin(plugin) for plugin in config.rpcinterfaces],
         "ctlplugins": [_plugin(plugin) for plugin in config.ctlplugins],
@@ -75,7 +76,15 @@ def server_values(server: ServerConfig) -> dict[str, Any]:
         shown |= {"family": "AF_UNIX", "file": server.file, "chmod": server.chmod, "chown": owner}
     else:
         shown |= {"family": "AF_INET", "host": server.host, "port": server.port}
-    return shown | {"username": server.username, "password": HIDDEN if server.password else server.password}
+        shown |= {"certfile": server.certfile, "keyfile": server.keyfile, "client_ca": server.client_ca}
+    shown |= {"username": server.username, "password": HIDDEN if server.password else server.password}
+    groups = {key: list(getattr(server, key)) for key in ("admin_groups", "control_groups", "read_groups")}
+    return shown | groups | {"pam_service": server.pam_service}
+
+
+def user_values(user: UserConfig) -> dict[str, Any]:
+    """A user; the password is hidden."""
+    return {"name": user.name, "role": str(user.role), "password": HIDDEN}
 
 
 def _socket(socket: SocketConfig) -> dict[str, Any]:
@@ -86,7 +95,11 @@ def _socket(socket: SocketConfig) -> dict[str, Any]:
 
 
 def _plugin(plugin: Any) -> dict[str, Any]:
-    return {"name": plugin.name, "factory": plugin.factory, "options": dict(plugin.options)}
+    return {
+        "name": plugin.name,
+        "factory": plugin.factory,
+        "options": {key: HIDDEN if is_secret(key) else text for key, text in plugin.options},
+    }
 
 
 def _values(section: Any) -> dict[str, Any]:

@@ -231,7 +231,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     async def apply(new: Config) -> None:
         _apply(ground, supervisor, new)
         updater.config = new
-        await ground.servers.reconfigure(new.servers, [plugin.name for plugin in new.rpcinterfaces])
+        await ground.servers.reconfigure(new)
 
     lifecycle = Lifecycle(supervisor, ground.main_log, ground.load, apply)
     commands = Commands(supervisor, lifecycle, updater)
@@ -269,7 +269,7 @@ async def _answer(ground: Ground, commands: Commands) -> None:
     await asyncio.to_thread(importlib.import_module, API)
     from supervise.api.app import Api  # noqa: PLC0415
 
-    await ground.servers.serve(Api(commands), [plugin.name for plugin in ground.config.rpcinterfaces])
+    await ground.servers.serve(Api(commands), ground.config)
 
 
 def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from supervise.config.model import ServerConfig
+from supervise.config.model import Config, ServerConfig
 from supervise.system.guard import SocketGuard
 from supervise.system.sockets import Listener, SocketError, listen, listen_all
 
@@ -16,7 +16,7 @@ log = logging.getLogger("supervise")
 class Api(Protocol):
     """What is wanted here of `supervise.api.app.Api`, which is imported later."""
 
-    async def serve(self, listeners: Iterable[Listener], namespaces: Collection[str]) -> None: ...
+    async def serve(self, listeners: Iterable[Listener], config: Config) -> None: ...
 
     async def stop(self) -> None: ...
 
@@ -27,7 +27,7 @@ class Servers:
     def __init__(self, configs: Iterable[ServerConfig]) -> None:
         """Bind and listen: clients that connect from now on wait. Raises SocketError, having opened nothing."""
         self._listeners = listen_all(configs)
-        self._namespaces: tuple[str, ...] = ()
+        self._config: Config | None = None
         self._guards: list[SocketGuard] = []
         self._api: Api | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -37,13 +37,13 @@ class Servers:
     def listeners(self) -> tuple[Listener, ...]:
         return tuple(self._listeners)
 
-    async def serve(self, api: Api, namespaces: Iterable[str]) -> None:
-        """Have `api` answer, and watch the files of unix sockets."""
-        self._api, self._namespaces = api, tuple(namespaces)
+    async def serve(self, api: Api, config: Config) -> None:
+        """Have `api` answer, for the users and with the plugins of `config`, and watch the files of unix sockets."""
+        self._api, self._config = api, config
         self._guard()
         await self._serve()
 
-    async def reconfigure(self, configs: Iterable[ServerConfig], namespaces: Iterable[str]) -> None:
+    async def reconfigure(self, new: Config) -> None:
         """Follow a new configuration. An address that stays keeps its socket, and its connections if nothing about it
         changed; one that cannot be opened is logged at CRIT and left out."""
         old: dict[tuple[str, str, int], list[Listener]] = {}
@@ -51,12 +51,12 @@ class Servers:
             old.setdefault(_address(listener.config), []).append(listener)
         kept: list[Listener] = []
         later = []
-        for config in configs:
+        for config in new.servers:
             if same := old.pop(_address(config), None):
                 kept += [self._adopt(listener, config) for listener in same]
             else:
                 later.append(config)
-        self._listeners, self._namespaces = kept, tuple(namespaces)
+        self._listeners, self._config = kept, new
         await self._serve()  # this closes those that are gone, before others are opened: they may need the same port
         for listener in (listener for gone in old.values() for listener in gone):
             listener.close()
@@ -93,9 +93,9 @@ class Servers:
 
     async def _keep_serving(self) -> None:
         try:
-            while self._stale and self._api:
+            while self._stale and self._api and self._config:
                 self._stale = False
-                await self._api.serve(self.listeners, self._namespaces)
+                await self._api.serve(self.listeners, self._config)
         finally:
             self._serving = None
 

@@ -35,7 +35,8 @@ class Listener:
         if self.inode:
             return f"unix://{self.config.file}"
         host, port = self.sock.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.config.certfile else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
     def intact(self) -> bool:

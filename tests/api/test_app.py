@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import random
 import socket
 import threading
 import xmlrpc.client
@@ -42,7 +43,9 @@ port = [::1]:{ports[2]}
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    # Each request from an address of its own: failed logins are counted by address.
+    source = f"127.0.{random.randint(1, 254)}.{random.randint(1, 254)}", 0
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=source)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervise.api.auth import Caller, authenticate, check_origin, peer
+from supervise.api.auth import Caller, check_origin, credentials, peer, peer_groups, role_in
 from supervise.api.problem import Problem
-from supervise.config.model import ServerConfig
-
-SHA_OF_THEPASSWORD = "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"
+from supervise.config.model import Role, ServerConfig
 
 
 def server(kind: Any = "inet", **options: Any) -> ServerConfig:
@@ -23,47 +21,60 @@ def basic(text: str | bytes) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(raw).decode()}"}
 
 
-@pytest.mark.parametrize("stored", ["thepassword", SHA_OF_THEPASSWORD, SHA_OF_THEPASSWORD.upper()])
-def test_the_right_password(stored: str) -> None:
-    config = server(username="user", password=stored)
-    assert authenticate(config, basic("user:thepassword")) == "user"
-
-
-def test_colons_and_umlauts_in_a_password() -> None:
-    assert authenticate(server(username="ü", password="a:b:ü"), basic("ü:a:b:ü")) == "ü"
-
-
-def test_no_password_wanted() -> None:
-    assert authenticate(server(), {}) == ""
-    assert authenticate(server(), basic("any:thing")) == ""
+@pytest.mark.parametrize(
+    "header, expected",
+    [
+        ("", None),
+        ("Basic", None),
+        ("Basic !!!", None),
+        ("Basic YWJj\u00e4", None),
+        ("Bearer x", None),
+        (basic("user")["Authorization"], None),
+        (basic(":password")["Authorization"], None),
+        (basic(b"\xff\xfe:x")["Authorization"], None),
+        (basic("user:")["Authorization"], ("user", b"")),
+        (basic("ü:a:b:ü")["Authorization"], ("ü", "a:b:ü".encode())),
+        (basic(b"user:\xff")["Authorization"], ("user", b"\xff")),
+        (basic("a:b")["Authorization"].replace("Basic", "bAsIc"), ("a", b"b")),
+    ],
+)
+def test_credentials(header: str, expected: Any) -> None:
+    assert credentials(header) == expected
 
 
 @pytest.mark.parametrize(
-    "headers",
+    "caller, source",
     [
-        {},
-        {"Authorization": ""},
-        {"Authorization": "Basic"},
-        {"Authorization": "Basic !!!"},
-        {"Authorization": "Basic YWJj\u00e4"},
-        {"Authorization": "Bearer x"},
-        basic("user"),
-        basic("user:"),
-        basic("user:wrong"),
-        basic("USER:thepassword"),
-        basic(":thepassword"),
-        basic("user:thepassword "),
-        basic(b"\xff\xfe:\xff"),
-        basic(f"user:{SHA_OF_THEPASSWORD}"),
-        basic("user:82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"),
+        (Caller(uid=5, pid=6), "uid 5"),
+        (Caller(address="192.0.2.1"), "192.0.2.1"),
+        (Caller(address="2001:db8::1"), "2001:db8::/64"),
+        (Caller(address="2001:db8::ffff:1"), "2001:db8::/64"),
+        (Caller(address="fe80::1%eth0"), "fe80::/64"),
+        (Caller(address=""), ""),
     ],
 )
-@pytest.mark.parametrize("stored", ["thepassword", SHA_OF_THEPASSWORD])
-def test_the_wrong_password(headers: dict[str, str], stored: str) -> None:
-    with pytest.raises(Problem) as caught:
-        authenticate(server(username="user", password=stored), headers)
-    assert caught.value.status == 401
-    assert caught.value.headers == {"WWW-Authenticate": 'Basic realm="default"', "Connection": "close"}
+def test_what_failures_are_counted_by(caller: Caller, source: str) -> None:
+    assert caller.source == source
+
+
+def test_a_role_that_is_too_small() -> None:
+    caller = Caller("bob", address="192.0.2.1", role=Role.READ)
+    assert caller.lacks(Role.READ) is None
+    refusal = caller.lacks(Role.ADMIN)
+    assert refusal is not None
+    assert str(refusal) == "FAILED: refused: this needs the role admin, and user 'bob' at 192.0.2.1 has read"
+
+
+def test_the_groups_of_a_peer_are_the_kernels() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert peer_groups(ours) == {os.getegid(), *os.getgroups()}
+
+
+def test_the_greatest_role_counts() -> None:
+    config = server("unix", admin_groups=(1,), control_groups=(2, 3), read_groups=(3, 4))
+    roles = [role_in(config, frozenset(gids)) for gids in ({1, 4}, {3}, {4, 9}, {9}, set())]
+    assert roles == [Role.ADMIN, Role.CONTROL, Role.READ, None, None]
 
 
 def test_the_peer_of_a_unix_socket_is_known_to_the_kernel() -> None:
@@ -96,7 +107,7 @@ def test_the_peer_of_an_inet_socket_is_an_address() -> None:
     ],
 )
 def test_a_request_of_our_own(headers: dict[str, str]) -> None:
-    check_origin(server(host="named.example.com"), headers)
+    check_origin(server(host="named.example.com"), headers, is_open=True)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +128,11 @@ def test_a_request_of_our_own(headers: dict[str, str]) -> None:
 )
 def test_a_request_of_another_site(headers: dict[str, str]) -> None:
     with pytest.raises(Problem) as caught:
-        check_origin(server(host="127.0.0.1"), headers)
+        check_origin(server(host="127.0.0.1"), headers, is_open=True)
     assert caught.value.status == 403
 
 
 def test_a_password_makes_any_host_name_good() -> None:
     headers = {"Host": "www.example.com", "Origin": "https://www.example.com"}
-    check_origin(server(username="user", password="x"), headers)
-    check_origin(server("unix"), headers)
+    check_origin(server(username="user", password="x"), headers, is_open=False)
+    check_origin(server("unix"), headers, is_open=True)

@@ -42,6 +42,8 @@ PROGRAM_OPTIONS = [
 ]
 OWN = ["group", "stop_scope", "user_env", "sockets"]
 OWN += ["stdout_syslog_priority", "stderr_syslog_priority", "syslog_target", "syslog_format", "syslog_tag"]
+ACCESS = ["admin_groups", "control_groups", "read_groups", "pam_service"]
+TLS = ["ca", "certfile", "keyfile"]
 POOL = ["on_protocol_error", "event_length"]
 
 
@@ -53,10 +55,11 @@ POOL = ["on_protocol_error", "event_length"]
         ("fcgi-program", [*PROGRAM_OPTIONS, *OWN, "socket", "socket_backlog", "socket_owner", "socket_mode"]),
         ("socket", ["address", "backlog", "owner", "mode", "reuse_port"]),
         ("group", ["programs", "priority"]),
+        ("user", ["password", "role"]),
         ("include", ["files"]),
-        ("unix_http_server", ["file", "chmod", "chown", "username", "password"]),
-        ("inet_http_server", ["port", "username", "password"]),
-        ("supervisorctl", ["serverurl", "username", "password", "prompt", "history_file"]),
+        ("unix_http_server", ["file", "chmod", "chown", "username", "password", *ACCESS]),
+        ("inet_http_server", ["port", "username", "password", *ACCESS, "certfile", "keyfile", "client_ca"]),
+        ("supervisorctl", ["serverurl", "username", "password", "prompt", "history_file", *TLS]),
         ("rpcinterface", ["supervisor.rpcinterface_factory"]),
         ("ctlplugin", ["supervisor.ctl_factory"]),
     ],

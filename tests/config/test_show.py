@@ -68,6 +68,10 @@ def test_servers_without_passwords() -> None:
         "file": "/x",
         "chmod": 0o700,
         "chown": [-1, -1],
+        "admin_groups": [],
+        "control_groups": [],
+        "read_groups": [],
+        "pam_service": None,
         "username": "u",
         "password": "********",
     }

@@ -3,12 +3,12 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from supervise.config.model import ServerConfig
+from supervise.config.model import Config, DaemonConfig, PluginConfig, ServerConfig
 from supervise.daemon.servers import Servers
 from supervise.system.sockets import Listener, SocketError
 from tests.tools import free_ports, need_root
@@ -23,9 +23,9 @@ class Accepting:
         self.calls = 0
         self.stopped = False
 
-    async def serve(self, listeners: Iterable[Listener], namespaces: Collection[str]) -> None:
+    async def serve(self, listeners: Iterable[Listener], config: Config) -> None:
         self.calls += 1
-        wanted, self.namespaces = list(listeners), tuple(namespaces)
+        wanted, self.namespaces = list(listeners), tuple(plugin.name for plugin in config.rpcinterfaces)
         for listener in [listener for listener in self.servers if listener not in wanted]:
             self.servers.pop(listener).close()
         for listener in wanted:
@@ -42,6 +42,11 @@ class Accepting:
         for server in self.servers.values():
             server.close()
         self.servers.clear()
+
+
+def configured(*servers: ServerConfig, namespaces: tuple[str, ...] = ()) -> Config:
+    plugins = tuple(PluginConfig(name=name, factory="stock") for name in namespaces)
+    return Config(daemon=DaemonConfig(), servers=servers, rpcinterfaces=plugins, file="/s.conf", here="/")
 
 
 def unix(path: Path, **options: object) -> ServerConfig:
@@ -76,7 +81,7 @@ def story(configs: list[ServerConfig], tell: Callable[[Servers, Accepting], Awai
 
     async def run() -> None:
         api = Accepting()
-        await servers.serve(api, ["supervisor"])
+        await servers.serve(api, configured(namespaces=("supervisor",)))
         async with asyncio.timeout(60):
             await tell(servers, api)
         await servers.close()
@@ -97,7 +102,7 @@ def test_clients_wait_until_it_is_served(tmp_path: Path) -> None:
         early = asyncio.create_task(greeted(unix(tmp_path / "s")))
         await asyncio.sleep(0.05)
         assert not early.done()
-        await servers.serve(Accepting(), [])
+        await servers.serve(Accepting(), configured())
         assert await early
         await servers.close()
 
@@ -118,7 +123,7 @@ def test_what_stays_the_same_is_not_touched(tmp_path: Path) -> None:
 
     async def tell(servers: Servers, api: Accepting) -> None:
         before = servers.listeners
-        await servers.reconfigure(list(reversed(configs)), ["supervisor", "more"])
+        await servers.reconfigure(configured(*reversed(configs), namespaces=("supervisor", "more")))
         assert set(servers.listeners) == set(before)
         assert api.namespaces == ("supervisor", "more")
         assert await greeted(configs[0])
@@ -131,11 +136,11 @@ def test_added_and_removed(tmp_path: Path) -> None:
     [port] = free_ports(1)
 
     async def tell(servers: Servers, api: Accepting) -> None:
-        await servers.reconfigure([inet(port), unix(tmp_path / "new")], [])
+        await servers.reconfigure(configured(inet(port), unix(tmp_path / "new")))
         assert not (tmp_path / "old").exists()
         assert await greeted(inet(port))
         assert await greeted(unix(tmp_path / "new"))
-        await servers.reconfigure([], [])
+        await servers.reconfigure(configured())
         assert not await greeted(inet(port))
 
     story([unix(tmp_path / "old")], tell)
@@ -147,7 +152,7 @@ def test_a_new_password_keeps_the_socket(tmp_path: Path) -> None:
     async def tell(servers: Servers, api: Accepting) -> None:
         inode = (tmp_path / "s").lstat().st_ino
         new = [unix(tmp_path / "s", username="a", password="b"), inet(port, username="a", password="b")]
-        await servers.reconfigure(new, [])
+        await servers.reconfigure(configured(*new))
         assert [listener.config for listener in api.servers] == new
         assert (tmp_path / "s").lstat().st_ino == inode
         assert await greeted(new[0])
@@ -160,7 +165,7 @@ def test_a_new_mode_and_owner(tmp_path: Path) -> None:
     need_root()
 
     async def tell(servers: Servers, api: Accepting) -> None:
-        await servers.reconfigure([unix(tmp_path / "s", chmod=0o666, chown=(33, -1))], [])
+        await servers.reconfigure(configured(unix(tmp_path / "s", chmod=0o666, chown=(33, -1))))
         found = (tmp_path / "s").lstat()
         assert (found.st_mode & 0o777, found.st_uid) == (0o666, 33)
         assert await greeted(unix(tmp_path / "s"))
@@ -172,7 +177,7 @@ def test_a_wider_host_on_the_same_port(tmp_path: Path) -> None:
     [port] = free_ports(1)
 
     async def tell(servers: Servers, api: Accepting) -> None:
-        await servers.reconfigure([inet(port, host="0.0.0.0")], [])
+        await servers.reconfigure(configured(inet(port, host="0.0.0.0")))
         assert await greeted(inet(port))
 
     story([inet(port)], tell)
@@ -180,7 +185,7 @@ def test_a_wider_host_on_the_same_port(tmp_path: Path) -> None:
 
 def test_one_that_cannot_be_opened_does_not_hinder_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def tell(servers: Servers, api: Accepting) -> None:
-        await servers.reconfigure([unix(tmp_path / "no" / "s"), unix(tmp_path / "s")], [])
+        await servers.reconfigure(configured(unix(tmp_path / "no" / "s"), unix(tmp_path / "s")))
         assert await greeted(unix(tmp_path / "s"))
 
     story([unix(tmp_path / "s")], tell)
@@ -191,8 +196,8 @@ def test_a_reload_before_it_is_served(tmp_path: Path) -> None:
     servers = Servers([unix(tmp_path / "s")])
 
     async def run() -> None:
-        await servers.reconfigure([unix(tmp_path / "s", username="a", password="b"), unix(tmp_path / "t")], [])
-        await servers.serve(Accepting(), [])
+        await servers.reconfigure(configured(unix(tmp_path / "s", username="a", password="b"), unix(tmp_path / "t")))
+        await servers.serve(Accepting(), configured())
         assert await greeted(unix(tmp_path / "s"))
         assert await greeted(unix(tmp_path / "t"))
         await servers.close()

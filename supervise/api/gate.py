@@ -1,0 +1,112 @@
+"""Who may come in, and as what: the users of a configuration, local users, members of groups.
+
+1. A server that names nobody (no username, [user:x], groups or PAM) lets everybody in as an admin, as supervisord does.
+2. Otherwise credentials, where a client sends some, decide; they must be right.
+3. Without them, on a unix socket, the kernel says who connects: root and the daemon's own user are admins, members of
+   groups have their roles. If the server has a username of its own and no groups, everybody has to log in, as with
+   supervisord.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from supervise.api.auth import CHALLENGE, Caller, credentials, peer, peer_groups, role_in
+from supervise.api.logins import Logins
+from supervise.api.pam import role_of
+from supervise.api.problem import Problem
+from supervise.config import passwords
+from supervise.config.model import Role, ServerConfig, UserConfig
+
+# Compared when nobody has that name, so that the answer takes as long: no salt and hash of anybody.
+_NOBODY = f"{passwords.SCRYPT}{passwords.N}${passwords.R}${passwords.P}$AAAAAAAAAAAAAAAAAAAAAA==${'A' * 43}="
+
+
+class Gate:
+    """Admits callers to servers. Loop thread only."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, UserConfig] = {}
+        self._logins = Logins[Role]()
+
+    def use(self, users: Iterable[UserConfig]) -> None:
+        """Know these users from now on."""
+        known = {user.name: user for user in users}
+        if known != self._users:
+            self._users = known
+            self._logins.forget()
+
+    def close(self) -> None:
+        """Stop comparing passwords."""
+        self._logins.close()
+
+    def is_open(self, server: ServerConfig) -> bool:
+        """Whether it asks nobody for anything."""
+        return not (self._knows_names(server) or (server.kind == "unix" and server.groups))
+
+    def _knows_names(self, server: ServerConfig) -> bool:
+        return bool(server.username or self._users or server.pam_service)
+
+    async def admit(self, server: ServerConfig, headers: Mapping[str, str], sock: Any, address: object) -> Caller:
+        """The caller with a role. Raises Problem 401, 403, 429, 503."""
+        caller = peer(sock, address)
+        if self.is_open(server):
+            return replace(caller, role=Role.ADMIN)
+        if "Authorization" in headers and self._knows_names(server):
+            return await self._login(server, headers["Authorization"], caller)
+        if server.kind == "unix" and (server.groups or not server.username):
+            role = _of_peer(server, caller, sock)
+            if role is not None:
+                return replace(caller, role=role)
+            if not self._knows_names(server):
+                raise Problem(403, f"refused: uid {caller.uid} is in none of the groups that may use this socket")
+        raise _unknown()
+
+    async def _login(self, server: ServerConfig, header: str, caller: Caller) -> Caller:
+        given = credentials(header)
+        if given is None:
+            raise _unknown()
+        name, password = given
+        caller = replace(caller, user=name)
+        stored, role = self._stored(server, name)
+        if stored is not None:
+            slow, verify = passwords.is_slow(stored), partial(_compare, stored, role, password)
+        elif server.pam_service:
+            slow, verify = True, partial(role_of, server, name, password)
+        else:
+            slow = self._has_slow(server)
+            verify = partial(_compare, _NOBODY if slow else "", None, password)
+        login = b"\0".join((repr(server if stored is None else stored).encode(), name.encode(), password))
+        found = await self._logins.check(caller, login, verify, slow=slow)
+        if found is None:
+            raise _unknown()
+        return replace(caller, role=found)
+
+    def _stored(self, server: ServerConfig, name: str) -> tuple[str | None, Role | None]:
+        """The password and the role that belong to a name; a server's own username is an admin."""
+        if name == server.username:
+            return server.password, Role.ADMIN
+        user = self._users.get(name)
+        return (user.password, user.role) if user else (None, None)
+
+    def _has_slow(self, server: ServerConfig) -> bool:
+        return any(passwords.is_slow(stored) for stored in (server.password or "", *self._passwords()))
+
+    def _passwords(self) -> list[str]:
+        return [user.password for user in self._users.values()]
+
+
+def _compare(stored: str, role: Role | None, password: bytes) -> Role | None:
+    return role if passwords.matches(stored, password) else None
+
+
+def _of_peer(server: ServerConfig, caller: Caller, sock: Any) -> Role | None:
+    if caller.uid in (0, os.geteuid()):
+        return Role.ADMIN
+    return role_in(server, peer_groups(sock)) if server.groups else None
+
+
+def _unknown() -> Problem:
+    return Problem(401, "user name and password are required", headers=CHALLENGE)

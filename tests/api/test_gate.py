@@ -1,0 +1,157 @@
+"""Who is let in, and as what."""
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from supervise.api.auth import Caller
+from supervise.api.gate import Gate
+from supervise.api.problem import Problem
+from supervise.config.model import Role, ServerConfig, UserConfig
+
+SHA = "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"  # thepassword
+SCRYPT = "{SCRYPT}1024$8$1$c2FsdHNhbHRzYWx0c2FsdA==$EUtJYclphsDTwc6bQk0Yr52xvlbd1Dil1u4Xz2ASk5Q="
+ANN = UserConfig(name="ann", password=SCRYPT, role=Role.CONTROL)
+BOB = UserConfig(name="bob", password="thepassword", role=Role.READ)
+ADDRESS = ("192.0.2.1", 4711)
+
+
+def server(kind: Any = "inet", **options: Any) -> ServerConfig:
+    return ServerConfig(kind=kind, section=f"{kind}_http_server", **options)
+
+
+def basic(text: str | bytes) -> dict[str, str]:
+    raw = text.encode() if isinstance(text, str) else text
+    return {"Authorization": f"Basic {base64.b64encode(raw).decode()}"}
+
+
+def run(story: Callable[[Gate], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        gate = Gate()
+        try:
+            await story(gate)
+        finally:
+            gate.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 60))
+
+
+@pytest.fixture
+def sock() -> Iterator[socket.socket]:
+    """A unix connection whose other end is this process."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours
+
+
+async def refused(gate: Gate, config: ServerConfig, headers: dict[str, str], sock: Any = None) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await gate.admit(config, headers, sock, ADDRESS)
+    return caught.value
+
+
+def test_a_server_that_names_nobody_is_open(sock: socket.socket) -> None:
+    async def story(gate: Gate) -> None:
+        for config, connection in ((server(), None), (server("unix"), sock)):
+            assert gate.is_open(config)
+            for headers in ({}, basic("any:thing")):
+                assert (await gate.admit(config, headers, connection, ADDRESS)).role is Role.ADMIN
+
+    run(story)
+
+
+@pytest.mark.parametrize("stored", ["thepassword", SHA, SHA.upper(), SCRYPT])
+def test_the_servers_own_user_is_an_admin(stored: str) -> None:
+    async def story(gate: Gate) -> None:
+        config = server(username="user", password=stored)
+        found = await gate.admit(config, basic("user:thepassword"), None, ADDRESS)
+        assert found == Caller("user", address="192.0.2.1", role=Role.ADMIN)
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Bearer x"},
+        basic("user"),
+        basic("user:"),
+        basic("user:wrong"),
+        basic("USER:thepassword"),
+        basic(":thepassword"),
+        basic("user:thepassword "),
+        basic(b"\xff\xfe:\xff"),
+        basic(f"user:{SHA}"),
+        basic(f"user:{SHA[5:]}"),
+    ],
+)
+@pytest.mark.parametrize("stored", ["thepassword", SHA])
+def test_the_wrong_password(headers: dict[str, str], stored: str) -> None:
+    async def story(gate: Gate) -> None:
+        problem = await refused(gate, server(username="user", password=stored), headers)
+        assert problem.status == 401
+        assert problem.headers == {"WWW-Authenticate": 'Basic realm="default"', "Connection": "close"}
+
+    run(story)
+
+
+def test_users_have_their_roles_on_every_server(sock: socket.socket) -> None:
+    async def story(gate: Gate) -> None:
+        gate.use([ANN, BOB])
+        for config, connection in (
+            (server(), None),
+            (server("unix"), sock),
+            (server(username="u", password="p"), None),
+        ):
+            assert not gate.is_open(config)
+            found = [await gate.admit(config, basic(f"{n}:thepassword"), connection, ADDRESS) for n in ("ann", "bob")]
+            assert [(caller.user, caller.role) for caller in found] == [("ann", Role.CONTROL), ("bob", Role.READ)]
+            assert (await refused(gate, config, basic("ann:wrong"), connection)).status == 401
+        assert (await refused(gate, server(), {})).status == 401
+
+    run(story)
+
+
+def test_who_is_forgotten_is_out_at_once() -> None:
+    async def story(gate: Gate) -> None:
+        gate.use([ANN, BOB])
+        assert (await gate.admit(server(), basic("ann:thepassword"), None, ADDRESS)).role is Role.CONTROL
+        gate.use([BOB])
+        assert (await refused(gate, server(), basic("ann:thepassword"))).status == 401
+        changed = UserConfig(name="bob", password="other", role=Role.ADMIN)
+        gate.use([changed])
+        assert (await refused(gate, server(), basic("bob:thepassword"))).status == 401
+        assert (await gate.admit(server(), basic("bob:other"), None, ADDRESS)).role is Role.ADMIN
+
+    run(story)
+
+
+def test_the_daemons_own_user_needs_no_group_and_no_password(sock: socket.socket) -> None:
+    async def story(gate: Gate) -> None:
+        gate.use([BOB])
+        for config in (server("unix"), server("unix", read_groups=(4711,))):
+            caller = await gate.admit(config, {}, sock, None)
+            assert (caller.uid, caller.role) == (os.getuid(), Role.ADMIN)
+
+    run(story)
+
+
+def test_a_username_without_groups_asks_everybody(sock: socket.socket) -> None:
+    """As supervisord does, root included."""
+
+    async def story(gate: Gate) -> None:
+        config = server("unix", username="u", password="p")
+        assert (await refused(gate, config, {}, sock)).status == 401
+        assert (await gate.admit(config, basic("u:p"), sock, None)).role is Role.ADMIN
+        with_groups = server("unix", username="u", password="p", read_groups=(4711,))
+        assert (await gate.admit(with_groups, {}, sock, None)).role is Role.ADMIN
+
+    run(story)
