@@ -205,7 +205,8 @@ class Daemon:
             self.process.send_signal(number)
         code = self.process.wait(timeout)
         if self.kind == "supervise" and not self.expect_traceback:
-            assert "Traceback" not in self.output, self.output[-1500:]
+            _, found, rest = self.output.partition("Traceback")
+            assert not found, rest[:3000]
         return code
 
 
@@ -275,7 +276,8 @@ class Supervisors:
         return daemon
 
     def close(self) -> None:
-        """Stop everything, hard after a while, and remove the directories."""
+        """Stop everything, hard after a while, and remove the directories; then say what was wrong with a daemon."""
+        wrong = []
         for daemon in reversed(self.running):
             try:
                 # supervisord stops one group a second, and nothing is learnt from that here
@@ -283,9 +285,12 @@ class Supervisors:
             except subprocess.TimeoutExpired:
                 daemon.process.kill()
                 daemon.process.wait()
+            except AssertionError as error:
+                wrong.append(str(error))
         for place in self.places:
             sweep(place)
             shutil.rmtree(place, ignore_errors=True)
+        assert not wrong, "\n".join(wrong)
 
 
 def wait_answer(daemon: Daemon) -> None:

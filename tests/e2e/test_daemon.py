@@ -32,6 +32,18 @@ def test_term_ends_fifty_programs_of_which_forty_were_stopped(supervisors: Super
     assert not (daemon.place / "main.pid").exists()
 
 
+def test_a_thousand_ends_at_once(supervisors: Supervisors) -> None:
+    """More SIGCHLD than fit into anything; `stop` also looks at what the daemon says on its stderr."""
+    daemon = supervisors.start(
+        "supervise", SLEEPER.format("many") + "numprocs = 1000\nprocess_name = p%(process_num)d\n"
+    )
+    wait_for(lambda: list(daemon.states().values()).count("RUNNING") == 1000)
+    pids = [row["pid"] for row in daemon.rpc.supervisor.getAllProcessInfo()]
+    assert daemon.stop() == 0
+    assert not any(map(alive, pids))
+    assert daemon.log.count("stopped: p") == 1000
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_signals_that_end_it(supervisors: Supervisors, number: signal.Signals) -> None:
     daemon = supervisors.start("supervise", SLEEPER.format("web"))
