@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from supervise.config.pools import EventLength
 from supervise.core.events import State
 from supervise.core.listener import (
     BecameReady,
@@ -28,12 +29,14 @@ from supervise.core.listener import (
 from supervise.core.pool import Backlog, Item
 from supervise.daemon.logs import Ends
 from supervise.daemon.process import Process
-from supervise.system.pipes import enlarge
+from supervise.system.blocked import is_python, waits_for_stdin
+from supervise.system.pipes import enlarge, pending
 
 log = logging.getLogger("supervise")
 
 PIECE = 64 * 1024  # bytes read at a time
 LAST_WORDS = 8 << 20  # bytes that are read after its end
+SUSPICION = (0.25, 8.0)  # seconds until a silent listener is looked at, doubled until it is given up
 GRACE = 5.0  # seconds between a listener's closing of a pipe and our doing something about it; usually it is ending
 
 
@@ -41,6 +44,10 @@ class Pool(Protocol):
     """What a listener tells its pool."""
 
     backlog: Backlog
+
+    @property
+    def event_length(self) -> EventLength:
+        """What the length in a header is to count."""
 
     def dispatch(self) -> None:
         """A listener can be sent an event."""
@@ -61,7 +68,14 @@ class Listener:
     def __init__(self, process: Process, pool: Pool) -> None:
         self.process = process
         self.pool = pool
+        self.reads_text = False  # found out: it takes the length in a header for a number of characters
         self._run: _Run | None = None
+
+    @property
+    def characters(self) -> bool:
+        """Whether it is to be told lengths in characters."""
+        length = self.pool.event_length
+        return length is EventLength.CHARACTERS or (length is EventLength.AUTO and self.reads_text)
 
     @property
     def state(self) -> ListenerState:
@@ -171,6 +185,31 @@ class _Run:
             self._loop.add_writer(self._stdin, self._write)
         else:
             self._loop.remove_writer(self._stdin)
+            if self.item is not None and (missing := self._missing(self.item)):
+                self._loop.call_later(SUSPICION[0], self._suspect, self.item, missing, SUSPICION[0])
+
+    def _missing(self, item: Item) -> int:
+        """How many characters too few there are for a listener that counts them, where nobody has said what it does."""
+        if self._listener.characters or self._pool.event_length is not EventLength.AUTO:
+            return 0
+        return len(item.event.payload) - len(item.event.payload.decode())
+
+    def _suspect(self, item: Item, missing: int, delay: float) -> None:
+        """It has been sent an event, in bytes, with other characters than ASCII. Has it read all, and waits for more?
+
+        That is what a Python program does that reads text, as supervisord's own childutils. It gets the rest as empty
+        lines, and from now on lengths in characters.
+        """
+        pid = self._process.machine.pid
+        if self._gone or self.item is not item or pid is None or not is_python(pid):
+            return
+        if pending(self._stdin) == 0 and waits_for_stdin(pid):
+            log.info("%s: it reads events as text, and is told their length in characters from now on", self._process.name)
+            self._listener.reads_text = True
+            self._unsent = b"\n" * missing
+            self._write()
+        elif delay < SUSPICION[1]:
+            self._loop.call_later(delay * 2, self._suspect, item, missing, delay * 2)
 
     # From the listener
 

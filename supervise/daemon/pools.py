@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from supervise.config.pools import OnProtocolError
+from supervise.config.pools import EventLength, OnProtocolError
 from supervise.core.events import (
     AT_REST,
     DaemonChanged,
@@ -75,6 +75,11 @@ class Pool:
         if self._retry is not None:
             self._retry.cancel()
 
+    @property
+    def event_length(self) -> EventLength:
+        """What the length in a header is to count."""
+        return self._group.config.event_length
+
     def offer(self, event: Event) -> None:
         """Queue an event, and send it if somebody is ready."""
         given_up = self.backlog.put(event)
@@ -104,11 +109,11 @@ class Pool:
             if item is None:
                 self._look_again()
                 return
-            listener.send(item, self._envelope(item))
+            listener.send(item, self._envelope(item, listener.characters))
 
-    def _envelope(self, item: Item) -> bytes:
-        server = self._supervisor.logs.identifier
-        return envelope(item.event, pool=self._group.name, poolserial=item.poolserial, server=server)
+    def _envelope(self, item: Item, characters: bool) -> bytes:
+        name, server = self._group.name, self._supervisor.logs.identifier
+        return envelope(item.event, pool=name, poolserial=item.poolserial, server=server, characters=characters)
 
     def _look_again(self) -> None:
         """The oldest event may not be sent yet."""
