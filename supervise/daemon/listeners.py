@@ -204,7 +204,8 @@ class _Run:
         if self._gone or self.item is not item or pid is None or not is_python(pid):
             return
         if pending(self._stdin) == 0 and waits_for_stdin(pid):
-            log.info("%s: it reads events as text, and is told their length in characters from now on", self._process.name)
+            name = self._process.name
+            log.info("%s: it reads events as text, and is told their length in characters from now on", name)
             self._listener.reads_text = True
             self._unsent = b"\n" * missing
             self._write()
