@@ -11,6 +11,7 @@
 3. Nothing is left: what still carries the directory in its environment or command line is killed at the end.
 """
 
+import hashlib
 import http.client
 import os
 import shutil
@@ -32,6 +33,8 @@ from tests.tools import PATIENCE, ROOT, need, sweep, wait_for
 
 Kind = Literal["supervise", "supervisord"]
 KINDS: tuple[Kind, ...] = ("supervise", "supervisord")
+
+PIDFILES = ("main.pid", "conf/supervise.pid", "run/supervisord.pid")  # of all configurations in these tests
 
 MAIN = """\
 [unix_http_server]
@@ -290,7 +293,16 @@ class Supervisors:
         for place in self.places:
             sweep(place)
             shutil.rmtree(place, ignore_errors=True)
+            for journal in journals(place):
+                shutil.rmtree(journal, ignore_errors=True)
         assert not wrong, "\n".join(wrong)
+
+
+def journals(place: Path) -> list[Path]:
+    """Where daemons with a pidfile in the directory keep what they remember: it outlives them on purpose."""
+    names = [hashlib.sha256(str(place / name).encode()).hexdigest()[:16] for name in PIDFILES]
+    bases = [Path("/run/supervise"), *Path("/dev/shm").glob("supervise-*")]
+    return [base / name for base in bases for name in names]
 
 
 def wait_answer(daemon: Daemon) -> None:

@@ -25,15 +25,12 @@ def test_the_test_command_is_what_ci_runs() -> None:
 
 @pytest.fixture
 def clone(supervisors: Supervisors) -> Path:
-    """What a newcomer has: the files under version control, in a directory of their own."""
+    """What a newcomer has, tests apart, in a directory of their own."""
     place = supervisors.place()
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith("tests/") and (ROOT / name).is_file():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, place / name)
+    for name in ("supervise", "conf"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.sock", "*.pid"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, place)
     return place
 
 
@@ -82,6 +79,13 @@ def test_the_sample_can_be_controlled(clone: Path, name: str) -> None:
         finally:
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGTERM)
+
+
+def test_a_killed_daemon(clone: Path) -> None:
+    shown = run(marked("killed"), clone, commands(clone))
+    pids = [int(line) for line in shown.splitlines() if line.isdecimal()]
+    assert len(pids) == 8
+    assert pids[:4] == pids[4:]
 
 
 def test_checking(clone: Path) -> None:
