@@ -395,17 +395,21 @@ def test_both_streams_are_in_the_one_log(stack: Stack) -> None:
 
 
 def test_monit_brings_the_daemon_back(stack: Stack) -> None:
+    """And the next daemon takes up the broker, the worker and its task where they are."""
     stack.up()
-    old = stack.daemon
-    children = psutil.Process(old).children(recursive=True)
+    old, worker, broker = stack.daemon, stack.running(WORKER), stack.running(BROKER)
+    notes, gate = stack.place / "app/across", stack.place / "app/across-gate"
+    stack.send("slow", notes, gate)
+    wait_for(lambda: stack.lines("across") == ["begin"], "the task has begun")
     os.kill(old, signal.SIGKILL)
-    for child in children:
-        if child.is_running():
-            child.kill()
     wait_for(lambda: stack.daemon != old and alive(stack.daemon), "Monit has started another daemon")
-    stack.up()
-    assert psutil.Process(stack.running(WORKER)).ppid() == stack.daemon
     wait_for(lambda: "process is not running" in (stack.place / "monit/log").read_text())
+    stack.up()
+    assert (stack.running(WORKER), stack.running(BROKER)) == (worker, broker), "the same processes"
+    written = len(stack.log("celery.log"))
+    gate.touch()
+    wait_for(lambda: stack.lines("across") == ["begin", "end"], "the task has finished, once")
+    wait_for(lambda: "succeeded" in stack.log("celery.log")[written:], "and its log goes on")
 
 
 def test_monit_stops_it_cleanly(stack: Stack) -> None:
