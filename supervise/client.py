@@ -14,7 +14,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from supervise.http1 import BODY_LIMIT, Json, Pairs, ServerError, Stream, connect, parse_url, peer, quote, request
+from supervise.http1 import (
+    BODY_LIMIT,
+    SYSTEM_TRUST,
+    Json,
+    Pairs,
+    ServerError,
+    Stream,
+    Trust,
+    connect,
+    parse_url,
+    peer,
+    quote,
+    request,
+)
 
 BASE = "/api/v1"
 PATIENCE = 30.0  # seconds for a connection, and for an answer that does not depend on a program
@@ -31,16 +44,22 @@ class ServerEvent(NamedTuple):
 
 
 class Client:
-    """One daemon. `url` is unix:///path, http://host:port or http://[v6]:port; ValueError for anything else.
+    """One daemon. `url` is unix:///path, http://host:port, http://[v6]:port, or https; ValueError for anything else.
 
     SPEC in the methods: "name", "group:name", "group:*", "all", and wildcards such as "web-*".
     Every method raises ServerError.
     """
 
     def __init__(
-        self, url: str, username: str | None = None, password: str | None = None, *, timeout: float = PATIENCE
+        self,
+        url: str,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        timeout: float = PATIENCE,
+        trust: Trust = SYSTEM_TRUST,
     ) -> None:
-        self.url, self.timeout = url, timeout
+        self.url, self.timeout, self.trust = url, timeout, trust
         local = isinstance(parse_url(url), str)
         self.headers = [("Host", "localhost" if local else url.partition("://")[2].partition("/")[0])]
         if username is not None and password is not None:
@@ -145,7 +164,7 @@ class Client:
         Over a unix socket the kernel says which process that is, and a pidfd when it ends. Over TCP, or from another
         pid namespace, connections are tried until none is accepted.
         """
-        with connect(self.url, self.timeout) as link:
+        with connect(self.url, self.timeout, self.trust) as link:
             pid = peer(link)
         try:
             # The listening process may be a service manager that passed the socket on: believe the daemon.
@@ -165,7 +184,7 @@ class Client:
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         while time.monotonic() < deadline:
             try:
-                connect(self.url, self.timeout).close()
+                connect(self.url, self.timeout, self.trust).close()
             except ServerError:
                 return True
             time.sleep(0.05)
@@ -198,7 +217,9 @@ class Client:
         headers = [*self.headers, ("Content-Type", kind)] if kind else self.headers
         seconds = self.timeout if timeout == USUAL else timeout
         target = f"{BASE}{path}?{asked}" if asked else BASE + path
-        return request(self.url, method, target, headers, body, patience=self.timeout, timeout=seconds)
+        return request(
+            self.url, method, target, headers, body, patience=self.timeout, timeout=seconds, trust=self.trust
+        )
 
 
 def _log_path(name: str, channel: str) -> str:

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from supervise.errors import Fault
 
@@ -43,8 +43,28 @@ class ServerError(Exception):
         self.code = EXIT_CODES.get(reason, 1)
 
 
+class Trust(NamedTuple):
+    """For https: the authorities that the daemon's certificate must be signed by (None: the system's), and our own
+    certificate and key, where it wants one. Paths of PEM files."""
+
+    ca: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+
+SYSTEM_TRUST = Trust()
+
+
 def request(
-    url: str, method: str, target: str, headers: Pairs, body: bytes, *, patience: float, timeout: float | None
+    url: str,
+    method: str,
+    target: str,
+    headers: Pairs,
+    body: bytes,
+    *,
+    patience: float,
+    timeout: float | None,
+    trust: Trust = SYSTEM_TRUST,
 ) -> "Stream":
     """Send one request, and read the head of its answer. An error status is raised, as is everything else.
 
@@ -53,10 +73,10 @@ def request(
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "Connection: close"]
     if method != "GET":
         lines.append(f"Content-Length: {len(body)}")
-    link = connect(url, patience)
+    link = connect(url, patience, trust)
     try:
         link.settimeout(timeout)
-        link.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body, socket.MSG_NOSIGNAL)
+        link.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)  # Python ignores SIGPIPE
         answer = Stream(link, url)
     except OSError as error:
         link.close()
@@ -68,12 +88,13 @@ def request(
     return answer
 
 
-def connect(url: str, patience: float) -> socket.socket:
-    """A connected, blocking socket."""
+def connect(url: str, patience: float, trust: Trust = SYSTEM_TRUST) -> socket.socket:
+    """A connected, blocking socket; for https, one that has checked who is at the other end."""
     address = parse_url(url)
     try:
         if not isinstance(address, str):
-            return socket.create_connection(address, patience)
+            link = socket.create_connection(address, patience)
+            return secured(link, url, address[0], trust) if url[:6].lower() == "https:" else link
         link = socket.socket(socket.AF_UNIX)
         try:
             # Not settimeout(): a full backlog would then refuse at once (EAGAIN) instead of waiting a moment.
@@ -85,6 +106,24 @@ def connect(url: str, patience: float) -> socket.socket:
         return link
     except OSError as error:
         raise unanswered(url, error, patience) from None
+
+
+def secured(link: socket.socket, url: str, host: str, trust: Trust) -> socket.socket:
+    """The connection under TLS. Raises ServerError: a certificate that is not trusted, or no TLS at all."""
+    import ssl  # noqa: PLC0415  # 20 ms that only https is worth
+
+    try:
+        context = ssl.create_default_context(cafile=trust.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if trust.certfile:
+            context.load_cert_chain(trust.certfile, trust.keyfile)
+        return context.wrap_socket(link, server_hostname=host)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        link.close()
+        if isinstance(error, TimeoutError):
+            raise
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        raise ServerError("unreachable", f"{url} cannot be trusted: {reason}") from None
 
 
 class Stream:
@@ -207,14 +246,15 @@ class Stream:
 
 
 def parse_url(url: str) -> Address:
-    """The path of a unix socket, or (host, port). The port is 80 where none is given, as in supervisorctl."""
+    """The path of a unix socket, or (host, port). The port is 80 (https: 443) if none is given."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() == "unix" and rest:
         return rest
     host, separator, port = rest.partition("/")[0].rpartition(":")
     if not separator or port.endswith("]"):
-        host, port = rest.partition("/")[0], "80"
-    if scheme.lower() != "http" or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        host, port = rest.partition("/")[0], "443" if scheme.lower() == "https" else "80"
+    known = scheme.lower() in ("http", "https") and bool(host)
+    if not (known and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError("url must be http:// or unix://")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

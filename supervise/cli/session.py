@@ -49,7 +49,7 @@ class Session:
         if self._client is None:
             at = self.settings
             try:
-                self._client = Client(at.serverurl, at.username, at.password)
+                self._client = Client(at.serverurl, at.username, at.password, trust=at.trust)
             except ValueError:
                 # supervisorctl calls it an unknown protocol, after having accepted any URL.
                 raise ServerError("protocol", f"Unknown protocol for serverurl {at.serverurl}") from None

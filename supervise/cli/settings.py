@@ -21,10 +21,20 @@ from supervise.config.document import Document
 from supervise.config.expand import expand
 from supervise.config.problems import Problems
 from supervise.errors import ConfigError
+from supervise.http1 import Trust
 
 DEFAULT_URL = "http://localhost:9001"
-OPTIONS = ("serverurl", "username", "password", "prompt", "history_file")
-VARIABLES = {"serverurl": "SERVER_URL", "username": "USERNAME", "password": "PASSWORD"}
+OPTIONS = ("serverurl", "username", "password", "prompt", "history_file", "ca", "certfile", "keyfile")
+PATHS = frozenset({"ca", "certfile", "keyfile"})
+WITH_HERE = PATHS | {"serverurl", "history_file"}
+VARIABLES = {
+    "serverurl": "SUPERVISOR_SERVER_URL",
+    "username": "SUPERVISOR_USERNAME",
+    "password": "SUPERVISOR_PASSWORD",
+    "ca": "SUPERVISE_CA",
+    "certfile": "SUPERVISE_CERT",
+    "keyfile": "SUPERVISE_KEY",
+}
 
 
 class SettingsError(Exception):
@@ -41,9 +51,14 @@ class Settings:
         password: str | None = None,
         prompt: str = "supervisor",
         history_file: str | None = None,
+        ca: str | None = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
     ) -> None:
         self.serverurl, self.username, self.password = serverurl, username, password
         self.prompt, self.history_file = prompt, history_file
+        self.trust = Trust(ca, certfile, keyfile)
+        self.file: str | None = None  # where all this stands; plugins are looked for in it when they are needed
 
 
 def resolve(
@@ -56,13 +71,14 @@ def resolve(
 ) -> Settings:
     """The settings for one run; None: not given on the command line. Raises SettingsError."""
     given = {"serverurl": serverurl, "username": username, "password": password, "history_file": history_file}
-    around = {name: environ.get(f"SUPERVISOR_{word}") for name, word in VARIABLES.items()}
+    around = {name: environ.get(variable) for name, variable in VARIABLES.items()}
     if configuration is not None:
         section = read_section(configuration, environ)
         if section is None and serverurl is None:
             raise SettingsError(".ini file does not include supervisorctl section")
-        return _merge(given, {"serverurl": DEFAULT_URL} | (section or {}), around)
+        return _merge(configuration, given, {"serverurl": DEFAULT_URL} | (section or {}), around)
     known = serverurl is not None or around["serverurl"] is not None
+    found = None
     try:
         found = _found()
         section = read_section(found, environ) if found else {}
@@ -73,17 +89,21 @@ def resolve(
         section = None
     if section is None and not known:
         raise SettingsError(".ini file does not include supervisorctl section")
-    return _merge(given, around, section or {})
+    return _merge(found, given, around, section or {})
 
 
-def _merge(*sources: Mapping[str, str | None]) -> Settings:
+def _merge(file: str | None, *sources: Mapping[str, str | None]) -> Settings:
     """The first source that has a setting gives it."""
     merged: dict[str, str] = {}
     for one in reversed(sources):
         merged |= {name: value for name, value in one.items() if value is not None}
     if (url := merged.get("serverurl", "")).startswith("unix://"):
         merged["serverurl"] = "unix://" + os.path.abspath(os.path.expanduser(url.removeprefix("unix://")))
-    return Settings(**merged)
+    for name in PATHS & merged.keys():
+        merged[name] = os.path.expanduser(merged[name])
+    settings = Settings(**merged)
+    settings.file = file
+    return settings
 
 
 def read_section(path: str, environ: Mapping[str, str]) -> dict[str, str] | None:
@@ -101,7 +121,7 @@ def read_section(path: str, environ: Mapping[str, str]) -> dict[str, str] | None
     for name in OPTIONS:
         if entry := section.get(name):
             try:
-                names = with_here if name in ("serverurl", "history_file") else variables
+                names = with_here if name in WITH_HERE else variables
                 found[name] = expand(str(entry.raw), names, f"supervisorctl.{name}")
             except ValueError as error:
                 raise SettingsError(str(error)) from None

@@ -1,8 +1,10 @@
 """supervise: run programs and keep them running.
 
-Without a sub-command this is the daemon, with supervisord's options. `check` and `schema` look at configurations.
+Without a sub-command this is the daemon, with supervisord's options. `check` and `schema` look at configurations,
+`passwd` makes passwords for them.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -53,14 +55,13 @@ class Daemon(click.Group):
     """A group that reads options as supervisord's getopt does, and imports sub-commands when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["check", "schema"]
+        return ["check", "passwd", "schema"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        from supervise.cli import check  # noqa: PLC0415  # not needed to run programs, which is urgent
-
-        command: click.Command = getattr(check, cmd_name)
+        module = "passwd" if cmd_name == "passwd" else "check"  # not needed to run programs, which is urgent
+        command: click.Command = getattr(importlib.import_module(f"supervise.cli.{module}"), cmd_name)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ import click
 
 from supervise import __version__
 from supervise.cli import daemon_commands, log_commands, process_commands
+from supervise.cli.actions import FORMS
 from supervise.cli.session import Session
 from supervise.cli.settings import SettingsError, resolve
 from supervise.http1 import ServerError
@@ -28,7 +29,8 @@ TAB completion, for one of them:
 
 \b
 Environment: SUPERVISOR_SERVER_URL, SUPERVISOR_USERNAME, SUPERVISOR_PASSWORD
-say where the daemon is unless options do; NO_COLOR switches colours off."""
+say where the daemon is unless options do; SUPERVISE_CA (and SUPERVISE_CERT, SUPERVISE_KEY) are PEM files for https;
+NO_COLOR switches colours off."""
 
 
 class UnknownSyntaxError(Exception):
@@ -52,6 +54,11 @@ class Actions(click.Group):
         if line.startswith("?"):
             words = ["help", *words]
         command = self.get_command(ctx, words[0]) if words else NOTHING
+        about_another = words[:1] == ["help"] and len(words) > 1 and words[1] not in FORMS
+        if not ctx.resilient_parsing and (command is None or about_another):
+            from supervise.cli.plugins import find  # noqa: PLC0415  # reads the configuration: only where it must
+
+            command = find(ctx.obj, words) or command
         if command is None and not ctx.resilient_parsing:
             raise UnknownSyntaxError(line)
         return (words[0] if words else ""), command, words[1:]
@@ -89,7 +96,9 @@ def url(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> 
     "-c", "--configuration", metavar="FILE", help="Configuration: a file or a directory (searched for if not given)."
 )
 @click.option("-i", "--interactive", is_flag=True, help="Ask before drastic actions; without an action open a shell.")
-@click.option("-s", "--serverurl", metavar="URL", multiple=True, callback=url, help="unix:///path or http://host:port.")
+@click.option(
+    "-s", "--serverurl", metavar="URL", multiple=True, callback=url, help="unix:///path, http://host:port, https."
+)
 @single("-u", "--username", metavar="NAME", help="Name for the daemon's authentication.")
 @single("-p", "--password", metavar="PASSWORD", help="Password for the daemon's authentication.")
 @single("-r", "--history-file", "--history_file", metavar="FILE", help="Keep the shell's history in this file.")

@@ -54,8 +54,8 @@ def test_the_last_problem_counts() -> None:
 
 
 def test_an_unusable_url() -> None:
-    with pytest.raises(ServerError, match="Unknown protocol for serverurl https://x"):
-        _ = Session(Settings("https://x")).client
+    with pytest.raises(ServerError, match="Unknown protocol for serverurl ftp://x"):
+        _ = Session(Settings("ftp://x")).client
 
 
 def test_nobody_is_asked_through_a_pipe() -> None:
