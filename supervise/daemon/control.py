@@ -121,8 +121,9 @@ class Control:
         if only_running:
             chosen = [process for process in chosen if process.state in RUNNING_STATES]
         if list(specs) == [namespec.ALL]:
-            stops = await self._stop_all(chosen, wait=True)
-            starts = await asyncio.gather(*(self._start(process, wait, now=True) for process in chosen))
+            with self._supervisor.sockets.kept(chosen):
+                stops = await self._stop_all(chosen, wait=True)
+                starts = await asyncio.gather(*(self._start(process, wait, now=True) for process in chosen))
             return [*stops, *starts]
 
         pairs = await asyncio.gather(*(self._restart(process, wait) for process in chosen))

@@ -70,6 +70,7 @@ class Lifecycle:
         try:
             await self._stop_everything()
         finally:
+            self._supervisor.sockets.close()
             self._supervisor.bus.close()
             self.ended.set()
 
@@ -88,12 +89,14 @@ class Lifecycle:
             await asyncio.shield(self._task)
 
     async def _renew(self, config: Config) -> None:
-        await self._stop_everything()
-        for name in list(self._supervisor.groups):
-            self._supervisor.remove_group(name)
-        await self._apply(config)
-        self._task = None
-        self.begin(config)
+        supervisor = self._supervisor
+        with supervisor.sockets.kept(supervisor.processes()):
+            await self._stop_everything()
+            for name in list(supervisor.groups):
+                supervisor.remove_group(name)
+            await self._apply(config)
+            self._task = None
+            self.begin(config)
 
     async def _stop_everything(self) -> None:
         """Level after level, the highest priority first, listeners last; within a level all at once (B2, B3)."""

@@ -36,25 +36,28 @@ from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
 from supervise.daemon.memory import Memory, is_alive, restore
 from supervise.daemon.process import Exit, Group, Process
+from supervise.daemon.sockets import Sockets
+from supervise.daemon.spawning import Spawning
+from supervise.system.activation import Slots
 from supervise.system.adopted import Adopted, parent_of
-from supervise.system.environment import environment
 from supervise.system.handover import Handover
 from supervise.system.journal import start_time
 from supervise.system.reap import Reaper
-from supervise.system.spawn import Child, SpawnError, lookup, spawn
+from supervise.system.spawn import Child, SpawnError
 from supervise.system.tree import Sweeper
 
 log = logging.getLogger("supervise")
-
-SPAWN_SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
 
 
 class Supervisor:
     """All active groups. Everything here runs in the loop's thread."""
 
-    def __init__(self, logs: Logs, reaper: Reaper, bus: Bus, memory: Memory | None = None) -> None:
+    def __init__(
+        self, logs: Logs, reaper: Reaper, bus: Bus, memory: Memory | None = None, slots: Slots | None = None
+    ) -> None:
         self.logs, self.bus = logs, bus
         self.memory = memory or Memory(None, Handover())
+        self.sockets = Sockets(slots, self.memory.handover)
         self.groups: dict[str, Group] = {}
         self.state = DaemonState.RUNNING
         self.serverurl: str | None = None  # what children get as SUPERVISOR_SERVER_URL when theirs is AUTO
@@ -62,7 +65,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
-        self._spawns: deque[Process] = deque()
+        self._spawning = Spawning(self.memory, self.sockets, self._spawn)
         self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
     # Groups
@@ -110,6 +113,7 @@ class Supervisor:
         self.memory.forget(process.group, process.name)
         if process.wiring is not None:
             process.wiring.close()
+        self.sockets.release(process)
         process.logs.close()
         for _, waiter in process.waiters:
             if not waiter.done():
@@ -172,6 +176,7 @@ class Supervisor:
                 waiter[1].set_result(None)
 
     def _arm(self, process: Process) -> None:
+        self.sockets.follow(process)
         deadline = process.machine.deadline
         if process.timer is not None:
             if process.timer.when() == deadline and not process.timer.cancelled():
@@ -201,9 +206,7 @@ class Supervisor:
     def _perform(self, process: Process, pid: int | None, effect: Effect) -> None:
         match effect:
             case Spawn():
-                if not self._spawns:
-                    self._loop.call_soon(self._spawn_some)
-                self._spawns.append(process)
+                self._spawning.add(process)
             case Kill(signal=sig, group=group):
                 self._kill(process, pid, sig, group)
             case Sweep(sid=sid, signal=sig):
@@ -229,28 +232,13 @@ class Supervisor:
         )
         self.bus.publish(notification)
 
-    def _spawn_some(self) -> None:
-        """Spawn what is queued, for a few milliseconds at a time: a thousand starts must not stall the loop."""
-        until = self._loop.time() + SPAWN_SLICE
-        while self._spawns:
-            self._spawn(self._spawns.popleft())
-            if self._loop.time() > until:
-                break
-        if self._spawns:
-            self._loop.call_soon(self._spawn_some)
-
     def _spawn(self, process: Process) -> None:
         if self.state is not DaemonState.RUNNING:  # supervisord starts nothing during shutdown or restart
             self.tell(process, Stop())
             self.tell(process, SpawnFailed("the daemon is ending"))
             return
-        config = process.config
         try:
-            filename, argv = lookup(config, os.environ.get("PATH"))
-            env = environment(config, os.environ, self.serverurl)
-            with (process.wiring or process.logs).pipes() as ends:
-                self.memory.remember(process)  # with the pipes by which the child can be found
-                child = spawn(config, filename, argv, env, stdout=ends.stdout, stderr=ends.stderr, stdin=ends.stdin)
+            child = self._spawning.start(process, self.serverurl)
         except (SpawnError, OSError, ValueError) as exc:
             self.tell(process, SpawnFailed(str(exc)))
             return
@@ -269,8 +257,8 @@ class Supervisor:
             self._reaper.watch(pid, lambda status, core: self._ended(process, status, core))
             return
         try:
-            statuses = self.memory.handover.statuses
-            process.adopted = Adopted(pid, lambda status, core: self._ended(process, status, core), statuses)
+            start, handover = process.start_time or 0, self.memory.handover
+            process.adopted = Adopted(pid, start, lambda status, core: self._ended(process, status, core), handover)
         except OSError:  # it has just gone
             self._ended(process, None, False)
 
@@ -324,7 +312,7 @@ class Supervisor:
             self._watch(process, machine.pid)
         else:
             log.warning("%s (pid %d) ended while no daemon was there", process.name, machine.pid)
-            self._ended(process, *self.memory.handover.end_of(machine.pid))
+            self._ended(process, *self.memory.handover.end_of(machine.pid, process.start_time))
 
     def _find_or_spawn(self, process: Process) -> None:
         """The daemon before us died in the middle of a spawn: there is a child, or there is none."""

@@ -99,16 +99,17 @@ class Updater:
         def chosen(names: Sequence[str]) -> list[str]:
             return [name for name in names if not only or name in only]
 
-        tasks = [self._remove(self._supervisor.groups[name], dry_run) for name in chosen(found.removed)]
-        tasks += [
-            self._change(self._supervisor.groups[name], self._configured(name), dry_run)
-            for name in chosen(found.changed)
-        ]
-        steps = [step for done in await asyncio.gather(*tasks) for step in done]
-        for name in chosen(found.added):
-            if not dry_run:
-                self._add(self._configured(name))
-            steps.append(Step("added", name, None, f"{name}: added process group"))
+        groups = self._supervisor.groups
+        removed, changed = ([groups[name] for name in chosen(names)] for names in (found.removed, found.changed))
+        touched = [process for group in (*removed, *changed) for process in group.processes.values()]
+        with self._supervisor.sockets.kept(touched):  # what takes their place may listen there too
+            tasks = [self._remove(group, dry_run) for group in removed]
+            tasks += [self._change(group, self._configured(group.name), dry_run) for group in changed]
+            steps = [step for done in await asyncio.gather(*tasks) for step in done]
+            for name in chosen(found.added):
+                if not dry_run:
+                    self._add(self._configured(name))
+                steps.append(Step("added", name, None, f"{name}: added process group"))
         return [*errors, *steps]
 
     async def _remove(self, group: Group, dry_run: bool) -> list[Step]:

@@ -1,7 +1,9 @@
 """The listening sockets that programs inherit."""
 
+import ctypes
 import errno
 import os
+import re
 import socket
 import threading
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 from supervise.config.model import SocketConfig
 from supervise.system.bind import Inode, OwnerError, bind_inet, bind_unix, give, is_at, remove
 
+PIDFD_GETFD = 438  # the same on every architecture
 RESOLVING = 1.0  # seconds that a host's name may take; addresses take none
 
 
@@ -78,6 +81,61 @@ def listen(config: SocketConfig) -> Listening:
     opened = Listening(config, sock, inode)
     opened.unblock()
     return opened
+
+
+def recognise(fd: int, config: SocketConfig) -> Listening | None:
+    """A descriptor that we were handed, if it is this very socket; it is then the result's to close."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    try:
+        if sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            if config.path:
+                if sock.family == socket.AF_UNIX and bound_at(os.fsdecode(sock.getsockname()), config.path):
+                    found = os.lstat(config.path)
+                    return Listening(config, sock, (found.st_dev, found.st_ino))
+            elif sock.family != socket.AF_UNIX:
+                family, address = _resolve(config.host, config.port)
+                if (sock.family, sock.getsockname()[:2]) == (family, address[:2]):
+                    return Listening(config, sock)
+    except OSError:
+        pass
+    sock.detach()
+    return None
+
+
+def bound_at(name: str, path: str) -> bool:
+    """Whether a socket that says it was bound to `name` is the one at `path`: `bind` renames them."""
+    private = re.compile(re.escape(os.path.basename(path)) + r"(?:\.\d+)?", re.ASCII)
+    folder, base = os.path.split(name)
+    known = folder == os.path.dirname(path) or folder.startswith("/proc/self/fd/")
+    return known and private.fullmatch(base) is not None
+
+
+def borrow(pid: int, config: SocketConfig) -> Listening | None:
+    """The socket as one of a process's descriptors, if the process has it and we may look (pidfd_getfd(2))."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        numbers = [int(name) for name in os.listdir(f"/proc/{pid}/fd")]
+        for number in sorted(numbers):
+            if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                continue
+            fd = libc.syscall(PIDFD_GETFD, pidfd, number, 0)
+            if fd < 0:
+                return None
+            if found := recognise(fd, config):
+                return found
+            os.close(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(pidfd)
+    return None
 
 
 def _backlog(config: SocketConfig) -> int:

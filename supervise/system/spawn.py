@@ -97,9 +97,11 @@ def spawn(
     stdout: int,
     stderr: int,
     stdin: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Child:
     """Start the program in a session of its own. `stdout`, `stderr` and `stdin` are the child's ends; all stay the
-    caller's to close. Without `stdin` the child gets a pipe that never ends (see `Stdin`).
+    caller's to close. Without `stdin` the child gets a pipe that never ends (see `Stdin`). It has
+    `pass_fds` under the same numbers.
 
     Pipes among them are given to the program's user, so that it may open /dev/stdout or /dev/stderr again. A failure
     that supervisord's child would report is also written to `stderr` in its words. The caller's reaper must be in the
@@ -111,7 +113,7 @@ def spawn(
     except OSError as error:
         raise _at_fork(error, config) from None
     try:
-        child = Child(_start(config, filename, argv, env, (end, stdout, stderr)), own)
+        child = Child(_start(config, filename, argv, env, (end, stdout, stderr), pass_fds), own)
     except BaseException as error:
         if own:
             own.close()
@@ -125,7 +127,12 @@ def spawn(
 
 
 def _start(
-    config: ProgramConfig, filename: str, argv: Sequence[str], env: Mapping[str, str], fds: tuple[int, int, int]
+    config: ProgramConfig,
+    filename: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    fds: tuple[int, int, int],
+    pass_fds: Sequence[int],
 ) -> int:
     """The pid of the new process. Raises SpawnError."""
     identity = _identity(config)
@@ -142,6 +149,7 @@ def _start(
             env=env,
             umask=-1 if config.umask is None else config.umask,
             start_new_session=True,
+            pass_fds=pass_fds,
             **identity,
         )
     except OSError as error:

@@ -1,0 +1,57 @@
+"""Spawning: everything one start needs, and many starts in a row without stalling the loop."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+from supervise.daemon.memory import Memory
+from supervise.daemon.process import Process
+from supervise.daemon.sockets import Sockets
+from supervise.system.activation import Launch
+from supervise.system.environment import environment
+from supervise.system.spawn import Child, lookup, spawn
+
+SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
+
+
+class Spawning:
+    """A queue of processes to be spawned; `act` is called for each in its turn, in the loop."""
+
+    def __init__(self, memory: Memory, sockets: Sockets, act: Callable[[Process], None]) -> None:
+        self._memory, self._sockets, self._act = memory, sockets, act
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Process] = deque()
+
+    def add(self, process: Process) -> None:
+        """Have it spawned when its turn comes, not before this call returns."""
+        if not self._queue:
+            self._loop.call_soon(self._some)
+        self._queue.append(process)
+
+    def _some(self) -> None:
+        until = self._loop.time() + SLICE
+        while self._queue:
+            self._act(self._queue.popleft())
+            if self._loop.time() > until:
+                break
+        if self._queue:
+            self._loop.call_soon(self._some)
+
+    def start(self, process: Process, serverurl: str | None) -> Child:
+        """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""
+        config = process.config
+        filename, argv = lookup(config, os.environ.get("PATH"))
+        launch = Launch(filename, argv, environment(config, os.environ, serverurl))
+        with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
+            self._memory.remember(process)  # with the pipes by which the child can be found
+            return spawn(
+                config,
+                ready.filename,
+                ready.argv,
+                ready.env,
+                stdout=ends.stdout,
+                stderr=ends.stderr,
+                stdin=ends.stdin if ready.stdin is None else ready.stdin,
+                pass_fds=ready.fds,
+            )

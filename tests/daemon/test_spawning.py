@@ -1,0 +1,51 @@
+"""A queue of spawns that leaves room for others, and what one of them needs."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from supervise.core.events import State
+from supervise.daemon import spawning
+from supervise.daemon.process import Process
+from supervise.daemon.spawning import Spawning
+from supervise.system.spawn import SpawnError
+from tests.daemon.running import group, process, program, run, sh, supervising
+
+
+def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawning, "SLICE", 0.0)
+
+    async def story() -> None:
+        async with supervising(tmp_path, group(*(sh(f"p{n}", "true", group_name="g") for n in range(5)))) as supervisor:
+            seen: list[str] = []
+
+            def act(one: Process) -> None:
+                time.sleep(0.001)
+                seen.append(one.name)
+
+            queue = Spawning(supervisor.memory, supervisor.sockets, act)
+            for one in supervisor.processes():
+                queue.add(one)
+            assert seen == [], "not before add returns"
+            ticks = 0
+            while len(seen) < 5:
+                await asyncio.sleep(0)
+                ticks += 1
+            assert seen == [f"p{n}" for n in range(5)]
+            assert ticks >= 5
+
+    run(story)
+
+
+def test_what_cannot_be_spawned_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(program("p", "/no/such"))) as supervisor:
+            one = process(supervisor, "p")
+            queue = Spawning(supervisor.memory, supervisor.sockets, lambda _: None)
+            with pytest.raises(SpawnError, match="can't find command '/no/such'"):
+                queue.start(one, None)
+            assert one.state is State.STOPPED
+
+    run(story)
