@@ -14,24 +14,24 @@ class StripAnsi:
     swallows the text up to the next of them; here a sequence ends where the standard says.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._held = b""
+        self.held = b""
 
     def feed(self, data: bytes) -> bytes:
         """The next piece of the stream, without sequences and without a beginning of one at its end."""
-        if self._held:
-            data, self._held = self._held + data, b""
+        if self.held:
+            data, self.held = self.held + data, b""
         elif b"\x1b" not in data:
             return data
         data = _SEQUENCE.sub(b"", data)
         if (rest := _UNFINISHED.search(data, max(0, len(data) - _LONGEST))) is not None:
-            self._held = rest.group()
+            self.held = rest.group()
             return data[: rest.start()]
         return data
 
     def flush(self) -> bytes:
         """What was held back, when nothing more will come."""
-        held, self._held = self._held, b""
+        held, self.held = self.held, b""
         return held

@@ -12,60 +12,60 @@ END = b"<!--XSUPERVISOR:END-->"
 class Capture:
     """The filter of one stream; at most `limit` bytes of a passage are kept."""
 
-    __slots__ = ("_held", "_limit", "_passage", "dropped")
+    __slots__ = ("_limit", "dropped", "held", "passage")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held = b""  # the beginning of a token, perhaps
-        self._passage: bytearray | None = None  # None: not within one
+        self.held = b""  # the beginning of a token, perhaps
+        self.passage: bytearray | None = None  # None: not within one
         self.dropped = 0  # bytes of passages that were too long
 
     @property
     def holds(self) -> bool:
         """Whether something is kept that has gone nowhere yet."""
-        return bool(self._held) or self._passage is not None
+        return bool(self.held) or self.passage is not None
 
     def feed(self, data: bytes) -> tuple[bytes, list[bytes]]:
         """The next piece of the stream. Returns what goes to the log, and the passages that are complete now."""
-        if self._held:
-            data, self._held = self._held + data, b""
-        elif self._passage is None and b"<" not in data:
+        if self.held:
+            data, self.held = self.held + data, b""
+        elif self.passage is None and b"<" not in data:
             return data, []
         output: list[bytes] = []
         passages: list[bytes] = []
         while True:
-            token = BEGIN if self._passage is None else END
+            token = BEGIN if self.passage is None else END
             before, found, after = data.partition(token)
             if not found:
                 break
             self._pass(before, output)
-            if self._passage is None:
-                self._passage = bytearray()
+            if self.passage is None:
+                self.passage = bytearray()
             else:
-                passages.append(bytes(self._passage))
-                self._passage = None
+                passages.append(bytes(self.passage))
+                self.passage = None
             data = after
         if count := beginning_at_end(data, token):
-            self._held = data[-count:]
+            self.held = data[-count:]
             data = data[:-count]
         self._pass(data, output)
         return b"".join(output), passages
 
     def flush(self) -> bytes:
         """What goes to the log when nothing more will come; afterwards a new stream may begin."""
-        held, self._held = self._held, b""
-        if self._passage is None:
+        held, self.held = self.held, b""
+        if self.passage is None:
             return held
-        passage, self._passage = bytes(self._passage), None
+        passage, self.passage = bytes(self.passage), None
         return BEGIN + passage + held
 
     def _pass(self, data: bytes, output: list[bytes]) -> None:
-        if self._passage is None:
+        if self.passage is None:
             output.append(data)
             return
-        self._passage += data
-        if (excess := len(self._passage) - self._limit) > 0:
-            del self._passage[:excess]
+        self.passage += data
+        if (excess := len(self.passage) - self._limit) > 0:
+            del self.passage[:excess]
             self.dropped += excess
 
 

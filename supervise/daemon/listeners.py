@@ -27,7 +27,7 @@ from supervise.core.listener import (
     Violation,
 )
 from supervise.core.pool import Backlog, Item
-from supervise.daemon.logs import Ends
+from supervise.daemon.childpipe import Ends
 from supervise.daemon.process import Process
 from supervise.system.blocked import is_python, waits_for_stdin
 from supervise.system.pipes import enlarge, pending

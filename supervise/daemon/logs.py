@@ -4,14 +4,13 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from supervise.config.model import AUTO, ProgramConfig
-from supervise.core.ansi import StripAnsi
 from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
-from supervise.daemon.channel import OLD_PIPES, Channel, ChildPipe, OutputHook, log
+from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
+from supervise.daemon.childpipe import ChildPipe, Ends
 from supervise.daemon.sinks import Sink, Sinks
+from supervise.daemon.unfinished import Unfinished
 from supervise.system.logfile import LogFile
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
@@ -40,6 +39,7 @@ class Logs:
         self.on_passage: OutputHook | None = None  # the same for what is between capture tokens
         self.pump = Pump(self._busy)
         self.sinks = Sinks(self.pump)
+        self.unfinished = Unfinished(self.pump)
         self._timer: asyncio.TimerHandle | None = None
         self._clean = not nocleanup
 
@@ -54,6 +54,14 @@ class Logs:
             in_use = self.in_use
             self.pump.call(lambda _: retire_auto_logs(directory, identifier, in_use))
         return ProcessLogs(self, config, auto or {})
+
+    def record_in(self, directory: str | None) -> None:
+        """Make output exact over our own death by SIGKILL, with records in the journal's directory.
+
+        Before any log of a program is opened. What is unfinished there is finished by `ProcessLogs.resume`, and when
+        all programs are there by `unfinished.settle`.
+        """
+        self.unfinished = Unfinished(self.pump, directory)
 
     def reopen(self, some: Iterable[Sink] | None = None) -> asyncio.Future[None]:
         """Close and open every file, or some (USR2). The future never fails: trouble is the file's `problem`."""
@@ -127,25 +135,6 @@ class Logs:
             self._arm()
 
 
-class Ends:
-    """The child's ends of the pipes for one spawn; leaving the context closes them."""
-
-    __slots__ = ("stderr", "stdin", "stdout")
-
-    def __init__(self, stdout: int, stderr: int, stdin: int | None = None) -> None:
-        self.stdout, self.stderr = stdout, stderr
-        self.stdin = stdin  # None: a pipe of its own, see `spawn`
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for fd in {self.stdout, self.stderr}:
-            os.close(fd)
-
-
 class ProcessLogs:
     """stdout and stderr of one process. Loop thread only."""
 
@@ -163,8 +152,7 @@ class ProcessLogs:
 
     def _channel(self, name: str) -> Channel:
         channel = Channel(self._logs.loop, self._config.namespec, name)
-        if self._logs.strip_ansi:
-            channel.set_filter(StripAnsi())
+        channel.strip = self._logs.strip_ansi
         self._aim(channel)
         return channel
 
@@ -218,6 +206,7 @@ class ProcessLogs:
                 self._retire(pipe)
         self._current = tuple(pipes)
         for channel in self.channels:
+            channel.begin()
             if channel.sink is not None and not channel.sink.touched:
                 self._pump.call(channel.sink.touch)
         return Ends(ends[0], ends[-1])
@@ -243,8 +232,9 @@ class ProcessLogs:
         current = []
         for channel in self.channels:
             for number, inode in enumerate(inodes.get(channel.name, ())):
-                if (fd := find(inode)) is not None:
-                    pipe = ChildPipe(self._pump, channel, fd)
+                fd, steps = find(inode), self._logs.unfinished.of(inode)
+                if fd is not None or steps:
+                    pipe = ChildPipe(self._pump, channel, -1 if fd is None else fd, inode, steps)
                     if number == 0:
                         current.append(pipe)
                     else:
@@ -295,8 +285,8 @@ class ProcessLogs:
             self._logs.post(waiter)
 
     def last_lines(self) -> tuple[str, ...]:
-        """The last lines of stderr (of stdout if that takes both) that passed, from memory."""
-        text = (self.stderr or self.stdout).tail_ring().decode("utf-8", "replace")
+        """The last lines of stderr (of stdout if that takes both) that the present run wrote, from memory."""
+        text = (self.stderr or self.stdout).run_ring().decode("utf-8", "replace")
         return tuple(text.splitlines()[-SHOWN:])
 
     def _order(self, action: Callable[[LogFile], Callable[[], None]]) -> Awaitable[object]:

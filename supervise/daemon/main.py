@@ -197,6 +197,7 @@ async def _live(ground: Ground) -> None:
         memory = open_memory(daemon.pidfile, Handover())
     except JournalError as error:
         raise StartError(str(error)) from None
+    logs.record_in(memory.directory)
     reaper, bus = Reaper(loop), Bus()
     supervisor = Supervisor(logs, reaper, bus, memory)
     try:
@@ -246,6 +247,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     try:
         lifecycle.begin(config)
         ending = asyncio.ensure_future(leftovers.end(supervisor.memory.disregard()))  # not configured any more
+        supervisor.logs.unfinished.settle()
         await asyncio.sleep(0)  # the programs first
         await asyncio.sleep(0)
         await _answer(ground, commands)

@@ -14,6 +14,7 @@ from typing import Any
 from supervise.core.events import State
 from supervise.core.process import ProcessMachine
 from supervise.daemon.process import Exit, Process
+from supervise.system import carry, intent
 from supervise.system.handover import Handover
 from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, place, start_time
 from supervise.system.spawn import Child
@@ -71,6 +72,11 @@ class Memory:
             if not self.problem:
                 log.error("%s is not remembered beyond a crash: %s", process.namespec, exc)
             self.problem = str(exc)
+
+    @property
+    def directory(self) -> str | None:
+        """Where the journal is, for what else shall outlive us; None without one."""
+        return os.path.dirname(self._journal.path) if self._journal is not None else None
 
     @property
     def auto_logs(self) -> frozenset[str]:
@@ -151,5 +157,7 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         )
     if header is None or header.get("boot") != boot:
         journal.clear()
+        intent.forget(os.path.dirname(path))
+        carry.forget(os.path.dirname(path))
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover)

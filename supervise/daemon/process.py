@@ -10,7 +10,8 @@ from typing import Protocol
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import AT_REST, State
 from supervise.core.process import ProcessMachine
-from supervise.daemon.logs import Ends, ProcessLogs
+from supervise.daemon.childpipe import Ends
+from supervise.daemon.logs import ProcessLogs
 from supervise.system.adopted import Adopted
 from supervise.system.spawn import Child
 from supervise.system.tree import Sweeper

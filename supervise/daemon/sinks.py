@@ -108,7 +108,7 @@ class Sink:
                     self._open()
                 elif self._pump.hung:
                     self._avoid_hung_device()
-                file.write(data)
+                file.write(data, worker.intent)
             if file.rotation_problem or self.problem:
                 self._note(file.rotation_problem, now)
             self._retry_at, self._delay = 0.0, RETRIES[0]

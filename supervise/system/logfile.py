@@ -3,7 +3,10 @@
 import contextlib
 import os
 import stat
+from itertools import takewhile
 from pathlib import Path
+
+from supervise.system.intent import Recorder
 
 LONGEST_LINE = 1 << 20  # bytes beyond the limit after which even a line is cut, so that a file has a hard bound
 NEWLINE = 0x0A
@@ -30,6 +33,7 @@ class LogFile:
         "backups",
         "device",
         "fd",
+        "inode",
         "maxbytes",
         "path",
         "rotation_problem",
@@ -42,6 +46,7 @@ class LogFile:
         self.maxbytes, self.backups = maxbytes, backups
         self.fd = -1
         self.device = 0  # the file system it is (or will be) on; 0: not known yet
+        self.inode = 0
         self.size = 0  # of the file, as far as we know
         self.total = 0  # bytes written through this object, also by a call that then failed
         self.rotation_problem = ""
@@ -74,7 +79,7 @@ class LogFile:
         if not stat.S_ISREG(facts.st_mode):
             os.close(fd)
             raise NotAFileError(0, "not a regular file", self.path)
-        self.fd, self.size, self.device = fd, facts.st_size, facts.st_dev
+        self.fd, self.size, self.device, self.inode = fd, facts.st_size, facts.st_dev, facts.st_ino
         self._limit = self.maxbytes
         self._in_line = bool(self.size) and _last_byte(self.path) != NEWLINE
 
@@ -84,16 +89,21 @@ class LogFile:
             fd, self.fd = self.fd, -1
             os.close(fd)
 
-    def write(self, data: memoryview | bytes) -> None:
-        """Append all of `data`, rotating where needed. After an error `total` tells how much was written."""
+    def write(self, data: memoryview | bytes, recorder: Recorder | None = None) -> None:
+        """Append all of `data`, rotating where needed, and tell `recorder` before every step.
+
+        After an error `total` tells how much was written.
+        """
         if self.fd < 0:
             self.open()
         if self._limit and self.size + len(data) > self._limit:
-            self._write_rotating(bytes(data))
+            self._write_rotating(bytes(data), recorder)
         elif data:
-            self._append(data)
+            self._append(data, recorder)
 
-    def _append(self, data: memoryview | bytes) -> None:
+    def _append(self, data: memoryview | bytes, recorder: Recorder | None) -> None:
+        if recorder is not None:
+            recorder.mark(self.device, self.inode, self.size, len(data))
         written = os.write(self.fd, data)
         self.size += written
         self.total += written
@@ -102,17 +112,19 @@ class LogFile:
             written += more
             self.size += more
             self.total += more
+        if recorder is not None:
+            recorder.done += written
         self._in_line = data[-1] != NEWLINE
 
-    def _write_rotating(self, data: bytes) -> None:
+    def _write_rotating(self, data: bytes, recorder: Recorder | None) -> None:
         start = 0
         while start < len(data):
             end = self._fitting(data, start)
             if end > start:
-                self._append(memoryview(data)[start:end])
+                self._append(memoryview(data)[start:end], recorder)
                 start = end
             if start < len(data):
-                self._rotate_or_go_on()
+                self._rotate_or_go_on(recorder)
 
     def _fitting(self, data: bytes, start: int) -> int:
         """Where to stop before the next rotation: `start` if that is due now."""
@@ -128,11 +140,11 @@ class LogFile:
         cut = data.find(b"\n", start, bound)
         return cut + 1 if cut >= 0 else min(len(data), bound)
 
-    def _rotate_or_go_on(self) -> None:
+    def _rotate_or_go_on(self, recorder: Recorder | None) -> None:
         if self._in_line and self.size < self._limit + LONGEST_LINE:
             return
         try:
-            self.rotate()
+            self.rotate(recorder)
         except OSError as exc:
             # Better a file that grows than output that is lost: try again when it has grown by a tenth.
             self.rotation_problem = f"cannot rotate {self.path}: {exc.strerror}"
@@ -140,23 +152,26 @@ class LogFile:
             if self.fd < 0:
                 self.open()
 
-    def rotate(self) -> None:
+    def rotate(self, recorder: Recorder | None = None) -> None:
         """Rotate now; an empty file stays."""
         if self.fd < 0:
             self.open()
         if not self.size:
             return
-        if self.backups:
+        if self.backups > 0:
             self._shift()
         else:
+            if recorder is not None:
+                recorder.mark(0, 0, 0, 0)
             os.ftruncate(self.fd, 0)
         self.size, self._in_line, self._limit = 0, False, self.maxbytes
         self.rotation_problem = ""
 
     def _shift(self) -> None:
-        for number in range(self.backups - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
+        # Only what stands in the way is moved: so a rotation in whose middle we were killed is completed by the next.
+        taken = takewhile(lambda each: os.path.lexists(f"{self.path}.{each}"), range(1, self.backups))
+        for number in reversed(list(taken)):
+            os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
         with contextlib.suppress(FileNotFoundError):  # deleted behind our back: the new one is wanted all the same
             os.replace(self.path, f"{self.path}.1")
         old = os.fstat(self.fd)

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from supervise.system.intent import Intent, Intents
+
 log = logging.getLogger("supervise")
 
 BUFFER = 512 * 1024  # bytes a source may hand on in one round; measured: half of it costs a tenth more time
@@ -31,10 +33,11 @@ class Work(Protocol):
 class Worker:
     """One thread's own things. They are passed on as an argument, so that a second thread can take over at any time."""
 
-    __slots__ = ("buffer", "count", "retired", "since", "thread", "work")
+    __slots__ = ("buffer", "count", "intent", "retired", "since", "thread", "work")
 
-    def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(BUFFER))
+    def __init__(self, intent: Intent | None = None) -> None:
+        self.intent = intent  # where it says what it is about to do with what it reads; None: nowhere
+        self.buffer = intent.buffer if intent is not None else memoryview(bytearray(BUFFER))
         self.count = 0  # bytes read in this round; sources add to it
         self.work: Work | None = None
         self.since = 0.0
@@ -86,6 +89,7 @@ class Pump:
     def __init__(self, on_busy: Callable[[], None] | None = None) -> None:
         self.armed = on_busy is None
         self.lock = threading.Lock()
+        self.intents: Intents | None = None
         self.hung: dict[int, list[Callable[[Worker], None]]] = {}  # device -> what to call when it answers again
         self._on_busy = on_busy
         self._sources: dict[int, Source] = {}
@@ -98,6 +102,16 @@ class Pump:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._worker: Worker | None = None
         self._stuck: list[Worker] = []
+
+    def record(self, intents: Intents) -> None:
+        """From now on every worker says what it is about to do. In the thread that starts the pump; before `watch`."""
+        self.intents = intents
+        if self._worker is not None:
+            self.call(self._equip)
+
+    def _equip(self, worker: Worker) -> None:
+        if self.intents is not None and (intent := self.intents.new()) is not None:
+            worker.intent, worker.buffer = intent, intent.buffer
 
     def watch(self, fd: int, source: Source) -> None:
         """Call `source.ready` whenever `fd` is readable or at its end."""
@@ -162,6 +176,8 @@ class Pump:
             self.close_source(fd)
         self._epoll.close()
         os.close(self._wake)
+        if self.intents is not None:
+            self.intents.close()
         return True
 
     def _stop(self, worker: Worker) -> None:
@@ -172,13 +188,15 @@ class Pump:
             return
         with self.lock:
             if self._worker is None:
-                worker = self._worker = Worker()
+                worker = self._worker = Worker(self.intents.new() if self.intents is not None else None)
                 worker.thread = threading.Thread(target=self._run, args=(worker,), name="logs", daemon=True)
                 worker.thread.start()
 
     def _run(self, worker: Worker) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         self._loop(worker)
+        if worker.intent is not None:
+            worker.intent.remove()
         if self._stopping and not worker.retired:
             self._ended.set()
 

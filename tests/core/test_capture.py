@@ -67,7 +67,7 @@ def test_an_endless_passage_is_bounded() -> None:
     capture.feed(BEGIN)
     for _ in range(1000):
         capture.feed(b"x" * 1000)
-    assert len(capture._passage or b"") == 1000
+    assert len(capture.passage or b"") == 1000
 
 
 @pytest.mark.parametrize("data, count", [(b"", 0), (b"ab<", 1), (b"<<!", 2), (b"<!-", 3), (b"<!x", 0), (b"<!--", 0)])

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervise.core.ansi import StripAnsi
-from supervise.daemon.channel import RING, STREAM_RING, Channel, ChildPipe
+from supervise.daemon.channel import RING, STREAM_RING, Channel
+from supervise.daemon.childpipe import ChildPipe
 from supervise.daemon.sinks import Sink
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
@@ -40,18 +40,6 @@ def test_a_target_that_cannot_be_read_back_has_a_larger_ring(channel: Channel) -
     channel._remember(text[STREAM_RING:], STREAM_RING)
     assert channel.tail_ring() == text[-STREAM_RING:]
     pump.close()
-
-
-def test_the_filter_stands_before_everything(channel: Channel) -> None:
-    channel.set_filter(StripAnsi())
-    seen: list[bytes] = []
-    channel.hook = lambda namespec, name, pid, data: seen.append(data)
-    for piece in (b"a\x1b[3", b"1mb", b"\x1b"):
-        channel.feed(Worker(), piece, 1)
-    channel.flush(Worker())
-    channel.flush(Worker())
-    assert seen == [b"a", b"b", b"\x1b"]
-    assert channel.tail_ring() == b"ab\x1b"
 
 
 def test_debug_copies(channel: Channel, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,228 @@
+"""Our end of one pipe of one run: read, filtered, passed on; continued where a daemon before us was killed."""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from supervise.daemon.channel import Channel, log
+from supervise.daemon.filters import Filters
+from supervise.system import carry
+from supervise.system.carry import Carry
+from supervise.system.intent import Interrupted
+from supervise.system.pipes import enlarge, pending
+from supervise.system.pump import BUFFER, Pump, Worker
+
+FULL = 32 * 1024  # bytes in one read that show that a pipe wants to be larger
+
+
+class Ends:
+    """The child's ends of the pipes for one spawn; leaving the context closes them."""
+
+    __slots__ = ("stderr", "stdin", "stdout")
+
+    def __init__(self, stdout: int, stderr: int, stdin: int | None = None) -> None:
+        self.stdout, self.stderr = stdout, stderr
+        self.stdin = stdin  # None: a pipe of its own, see `spawn`
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in {self.stdout, self.stderr}:
+            os.close(fd)
+
+
+class ChildPipe:
+    """It is read for as long as anybody has the other end (B6)."""
+
+    __slots__ = ("_carried", "_filters", "_large", "busy", "channel", "fd", "inode", "pid", "pump")
+
+    def __init__(
+        self, pump: Pump, channel: Channel, fd: int, inode: int = 0, steps: Iterable[Interrupted] | None = None
+    ) -> None:
+        """Begin to read `fd`, after finishing `steps` if it is a pipe of the daemon before us.
+
+        Of such a pipe there may be nothing left but these steps: then `fd` is -1, and `inode` says which it was.
+        """
+        self.pump, self.channel, self.fd = pump, channel, fd
+        self.inode = inode or os.fstat(fd).st_ino  # how the next daemon knows it again
+        self.pid = 0
+        self.busy = False  # something was read that is not written yet
+        self._large = False
+        self._carried = False  # what the filters hold, or held, is on file
+        wanted = channel.capture > 0 or channel.strip
+        self._filters = Filters(channel.capture, strip=channel.strip) if wanted else None
+        if steps is None:
+            pump.watch(fd, self)
+        else:
+            self.busy = True
+            pump.call(partial(self._resume, deque(steps), *self._recall()))
+
+    def ready(self, worker: Worker) -> None:
+        """Read one buffer and pass it on."""
+        self._read(worker, BUFFER)
+
+    def _read(self, worker: Worker, limit: int) -> int:
+        if self.fd < 0:
+            return 0
+        self.busy = True  # before reading, so that `idle` cannot miss bytes between the pipe and the file
+        intent, stamp = worker.intent, 0
+        if intent is not None:
+            limit = min(limit, pending(self.fd) or 1)
+            stamp = intent.begin(self.inode, limit, self._target)
+        try:
+            count = os.readv(self.fd, (worker.buffer[:limit],))
+        except BlockingIOError:
+            count = -1
+        except OSError as exc:
+            log.error("cannot read %s of %s: %s", self.channel.name, self.channel.namespec, exc.strerror)
+            count = 0
+        if count > 0:
+            if intent is not None:
+                intent.have(count)
+            if count >= FULL and not self._large:
+                self._large = True
+                enlarge(self.fd)
+            worker.count += count
+            self._feed(worker, stamp, worker.buffer[:count])
+        if intent is not None:
+            intent.end()
+        if count == 0:
+            self.flush(worker)
+            if not worker.retired:
+                self.close(worker)
+        self.busy = False
+        return max(count, 0)
+
+    @property
+    def _target(self) -> str | None:
+        sink = self.channel.sink
+        return sink.path if sink is not None else None
+
+    def _feed(self, worker: Worker, stamp: int, data: memoryview | bytes) -> None:
+        if self._filters is not None:
+            data = self._refine(worker, stamp, bytes(data))
+        if data:
+            self.channel.feed(worker, data, self.pid)
+
+    def _refine(self, worker: Worker, stamp: int, data: bytes) -> bytes:
+        filters = self._filters
+        assert filters is not None
+        held = filters.holds
+        output = filters.feed(data)
+        if filters.passages:
+            passages, filters.passages = filters.passages, []
+            if (tell := self.channel.passage) is not None:
+                for passage in passages:
+                    tell(self.channel.namespec, self.channel.name, self.pid, passage)
+        if held or filters.holds:
+            self._save(worker, Carry(stamp, filters.state, output))
+        return output
+
+    def _save(self, worker: Worker, carried: Carry) -> None:
+        if worker.intent is None or self.pump.intents is None:
+            return
+        try:
+            carry.save(self.pump.intents.directory, self.inode, carried)
+            self._carried = True
+        except OSError as exc:
+            log.error("what is held back of the output of %s is not safe: %s", self.channel.namespec, exc)
+
+    def flush(self, worker: Worker) -> None:
+        """Pass on what the filters have held back, for which there may be no more input (B7). Log thread."""
+        if self._filters is not None and self._filters.holds:
+            output = self._filters.flush()
+            self._pass_on(worker, output, self._filters.state)
+
+    def _pass_on(self, worker: Worker, output: bytes, state: bytes) -> None:
+        """Pass on what is from no reading, as a step of its own."""
+        if (intent := worker.intent) is not None:
+            stamp = intent.begin(self.inode, 0, self._target)
+            intent.have(0)
+            self._save(worker, Carry(stamp, state, output))
+        self.channel.feed(worker, output, self.pid)
+        if intent is not None:
+            intent.end()
+
+    def idle(self) -> bool:
+        """Whether all that was written into the pipe so far has been passed on. Any thread."""
+        if self.busy or (self._filters is not None and self._filters.holds):
+            return False
+        return self.fd < 0 or pending(self.fd) == 0
+
+    def drain(self, worker: Worker) -> None:
+        """Pass on what is in the pipe now, and no more: somebody may be writing for ever."""
+        left = pending(self.fd) if self.fd >= 0 else 0
+        while left > 0 and not worker.retired:
+            count = self._read(worker, min(left, BUFFER))
+            if not count:
+                break
+            left -= count
+
+    def leave(self) -> None:
+        """Be no longer one of the channel's old pipes. Any thread."""
+        with contextlib.suppress(ValueError):
+            self.channel.old.remove(self)
+
+    def close(self, worker: Worker) -> None:
+        """Stop reading. Log thread."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            self.pump.close_source(fd)
+            self.leave()
+        if self._carried and self.pump.intents is not None:
+            self._carried = False
+            carry.drop(self.pump.intents.directory, self.inode)
+
+    # After a daemon before us
+
+    def _recall(self) -> tuple[Carry | None, bytes]:
+        """What it kept of this pipe, and of that what is for a filter that is not configured any more."""
+        carried = carry.load(self.pump.intents.directory, self.inode) if self.pump.intents is not None else None
+        if carried is None:
+            return None, b""
+        self._carried = True
+        return carried, (self._filters or Filters(0, strip=False)).restore(carried.state)
+
+    def _resume(self, steps: deque[Interrupted], carried: Carry | None, left: bytes, worker: Worker) -> None:
+        """Finish its steps, then read on."""
+        while steps or left:
+            if steps:
+                self._finish(steps.popleft(), carried, worker)
+            else:
+                self._pass_on(worker, left, Filters(0, strip=False).state)
+                left = b""
+            if worker.retired:  # whoever has taken over does the rest
+                self.pump.call(partial(self._resume, steps, carried, left))
+                return
+        if self.fd >= 0:
+            self.pump.watch(self.fd, self)
+        else:
+            self.flush(worker)
+            self.close(worker)
+        self.busy = False
+
+    def _finish(self, step: Interrupted, carried: Carry | None, worker: Worker) -> None:
+        if not step.was_read(self.fd):
+            step.retire()
+            return
+        if carried is not None and carried.stamp == step.stamp:
+            output = carried.output
+        elif self._filters is not None:
+            output = self._refine(worker, step.stamp, step.data)
+        else:
+            output = step.data
+        done = step.written(output)
+        if (intent := worker.intent) is not None:
+            intent.take_up(step, done)
+        step.retire()
+        if done < len(output):
+            self.channel.feed(worker, output[done:], self.pid)
+        if intent is not None:
+            intent.end()
