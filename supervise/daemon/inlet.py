@@ -1,6 +1,7 @@
 """Output as events: from the log thread, where it is read, to the loop, where events are."""
 
 import asyncio
+import dataclasses
 import logging
 import threading
 from collections import deque
@@ -19,13 +20,14 @@ class Inlet:
     """PROCESS_LOG and PROCESS_COMMUNICATION events, in the order in which the output was read.
 
     `put_output` and `put_passage` are called in the log thread, everything else in the loop's. A character that the end
-    of a piece has cut in two is kept for the next piece, so that a listener always gets text.
+    of a piece has cut in two is kept for the next piece, so that a listener always gets text. What a process writes
+    before its spawn has returned comes with pid 0: by the time it is delivered, `pid_of` (group, name) knows it.
     """
 
-    def __init__(self, deliver: Callable[[Output], None]) -> None:
+    def __init__(self, deliver: Callable[[Output], None], pid_of: Callable[[str, str], int]) -> None:
         self.wanted: frozenset[str] = frozenset()  # types of output events that anybody listens to
         self.lost = 0  # bytes
-        self._deliver = deliver
+        self._deliver, self._pid_of = deliver, pid_of
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._queue: deque[Output] = deque()
@@ -77,6 +79,8 @@ class Inlet:
             self._told, self._told_at = self.lost, self._loop.time()
 
     def _pass(self, output: Output) -> None:
+        if output.pid == 0:
+            output = dataclasses.replace(output, pid=self._pid_of(output.group, output.name))
         if isinstance(output, Communication):
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%r %s emitted a comm event", output.name, output.channel)

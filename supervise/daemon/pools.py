@@ -158,7 +158,8 @@ class Pools:
         self._types: frozenset[str] = frozenset()
         self._serial = 0
         self._ticks = Ticks(self._offer)
-        self._inlet = Inlet(supervisor.bus.publish)
+        self._ending: StateChanged | None = None
+        self._inlet = Inlet(supervisor.bus.publish, self._pid_of)
         supervisor.logs.on_output = self._inlet.put_output
         supervisor.logs.on_passage = self._inlet.put_passage
         supervisor.wirers.append(self._look)
@@ -167,6 +168,13 @@ class Pools:
     def close(self) -> None:
         """Stop the clock."""
         self._ticks.close()
+
+    def _pid_of(self, group: str, name: str) -> int:
+        """Of the present run, or of the one whose end is being told."""
+        if self._ending is not None and (self._ending.group, self._ending.name) == (group, name):
+            return self._ending.pid
+        found = self._supervisor.groups[group].processes.get(name) if group in self._supervisor.groups else None
+        return found.machine.pid or 0 if found is not None else 0
 
     def _look(self, group: Group) -> None:
         """A group has other members or options."""
@@ -188,8 +196,10 @@ class Pools:
         match notification:
             case Output():
                 pass  # it came through the inlet
-            case StateChanged(new=new, group=group, name=name) if new in AT_REST or new is State.BACKOFF:
-                self._inlet.end(group, name)
+            case StateChanged(new=new) if new in AT_REST or new is State.BACKOFF:
+                self._ending = notification
+                self._inlet.end(notification.group, notification.name)
+                self._ending = None
             case GroupRemoved(group):
                 self._inlet.flush()
                 if (pool := self._pools.pop(group, None)) is not None:

@@ -16,7 +16,7 @@ BOTH = frozenset({"PROCESS_LOG_STDOUT", "PROCESS_LOG_STDERR"})
 def test_from_another_thread_in_order() -> None:
     async def story() -> None:
         seen: list[Output] = []
-        inlet = Inlet(seen.append)
+        inlet = Inlet(seen.append, lambda group, name: 9)
         inlet.wanted = BOTH
 
         def work() -> None:
@@ -35,7 +35,7 @@ def test_from_another_thread_in_order() -> None:
 def test_what_nobody_wants_is_not_kept() -> None:
     async def story() -> None:
         seen: list[Output] = []
-        inlet = Inlet(seen.append)
+        inlet = Inlet(seen.append, lambda group, name: 9)
         inlet.wanted = frozenset({"PROCESS_LOG_STDERR"})
         inlet.put_output("p", "stdout", 7, b"x")
         inlet.put_output("p", "stderr", 7, b"y")
@@ -48,7 +48,7 @@ def test_what_nobody_wants_is_not_kept() -> None:
 def test_characters_are_not_cut() -> None:
     async def story() -> None:
         seen: list[Output] = []
-        inlet = Inlet(seen.append)
+        inlet = Inlet(seen.append, lambda group, name: 9)
         inlet.wanted = BOTH
         text = "añ€😀\n".encode() * 3
         for place in range(len(text)):
@@ -64,7 +64,7 @@ def test_characters_are_not_cut() -> None:
 def test_the_last_byte_is_told_at_the_end() -> None:
     async def story() -> None:
         seen: list[Output] = []
-        inlet = Inlet(seen.append)
+        inlet = Inlet(seen.append, lambda group, name: 9)
         inlet.wanted = BOTH
         inlet.put_output("p", "stdout", 7, b"a\xc3")
         inlet.end("p", "p")
@@ -82,7 +82,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptur
 
     async def story() -> None:
         seen: list[Output] = []
-        inlet = Inlet(seen.append)
+        inlet = Inlet(seen.append, lambda group, name: 9)
         inlet.wanted = BOTH
         for _ in range(50):
             inlet.put_output("p", "stdout", 7, b"x" * 10)
@@ -94,3 +94,16 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptur
     assert caplog.record_tuples == [
         ("supervise", logging.WARNING, "400 bytes of output were too much for event listeners")
     ]
+
+
+def test_what_is_written_before_the_spawn_has_returned_gets_its_pid() -> None:
+    async def story() -> None:
+        seen: list[Output] = []
+        inlet = Inlet(seen.append, lambda group, name: {("g", "p"): 7}[group, name])
+        inlet.wanted = BOTH
+        inlet.put_output("g:p", "stdout", 0, b"x")
+        inlet.put_passage("g:p", "stdout", 0, b"y")
+        inlet.flush()
+        assert seen == [Output("g", "p", 7, "stdout", b"x"), Communication("g", "p", 7, "stdout", b"y")]
+
+    run(story)
