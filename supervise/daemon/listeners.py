@@ -125,6 +125,8 @@ class Listener:
         if (run := self._run) is not None:
             run.read_to_the_end()
             self.close()
+        else:
+            self.process.failure = self.process.failure or "its pipes ended with the daemon that had started it"
 
     def close(self) -> None:
         """End the present run."""

@@ -219,3 +219,17 @@ def test_listeners_of_an_earlier_daemon_are_restarted(tmp_path: Path) -> None:
             assert one.machine.pid not in (None, pid)
 
     run(story)
+
+
+def test_listeners_that_left_with_an_earlier_daemon_are_restarted_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with listening(tmp_path, pool(listener(tmp_path), events=("REMOTE_COMMUNICATION",))) as supervisor:
+            await eventually(lambda: wiring(supervisor).state.name == "READY")
+            one = process(supervisor, "l:l")
+            wiring(supervisor).close()  # it reads the end of its stdin, and exits with 0, which is expected
+            await eventually(lambda: one.restarts == 1)
+            assert (one.exits[-1].status, one.exits[-1].expected) == (0, False)
+            supervisor.bus.publish(remote(0))
+            await eventually(lambda: numbers(tmp_path) == [0])
+
+    run(story)
