@@ -66,16 +66,19 @@ class Control:
         return await self._started(process, wait)
 
     async def _started(self, process: Process, wait: bool) -> Result:
-        """How a start goes that has been ordered: with `wait` up to RUNNING, else up to the spawn."""
+        """How a start goes that has been ordered: with `wait` up to RUNNING, else up to the spawn.
+
+        Without `wait`, a start that has to follow a stop is not waited for: that may take stopwaitsecs.
+        """
         machine = process.machine
 
         def settled() -> bool:
             if machine.state is State.STARTING:
                 return not wait and machine.pid is not None
-            return machine.state is not State.STOPPING
+            return machine.state is not State.STOPPING or not wait
 
         await self._supervisor.until(process, settled)
-        if machine.state in (State.STARTING, State.RUNNING, State.EXITED):  # EXITED: it was RUNNING, and has ended
+        if machine.state in (State.STARTING, State.RUNNING, State.EXITED, State.STOPPING):  # EXITED: it was RUNNING
             return result("start", process)
         return result("start", process, Fault.SPAWN_ERROR if machine.reason else Fault.ABNORMAL_TERMINATION)
 
