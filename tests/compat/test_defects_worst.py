@@ -199,6 +199,7 @@ def test_b3_stop_all_goes_by_descending_priority_and_listeners_last(supervisors:
         daemon = supervisors.start(kind, ORDER, "loglevel = debug\n")
         for name in ("l:l", "first", "second"):
             daemon.wait_state(name, "RUNNING")
+        wait_for(lambda daemon=daemon: len(children(daemon, "sleep", "1000")) == 3, "each executes its own code")
         daemon.rpc.supervisor.stopAllProcesses()
         assert re.findall(r"killing (\w+) \(pid \d+\) with signal SIGTERM", daemon.log) == order
 

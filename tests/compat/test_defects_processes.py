@@ -1,0 +1,424 @@
+"""B19 to B33: defects of supervisord 4.3.0 in how it starts, stops and counts, and that they are not here.
+
+A test is named after its row; where the real one shows the defect within seconds, it is asked too. The lessons of
+others' mistakes are with the rows that they belong to: one queue per process, waiting states that can be left, replies
+that tell what has happened.
+"""
+
+import ctypes
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.compat.pair import Pair, call
+from tests.daemons import KINDS, Daemon, Kind, Supervisors, configuration, proxy
+from tests.tools import ROOT, alive, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = """
+[program:failing]
+command = false
+autostart = false
+startretries = 1
+
+[program:gone]
+command = sleep 1000
+autostart = false
+startretries = 0
+stdout_logfile = {place}/gone/out.log
+startsecs = 0
+
+[program:deaf]
+command = sh -c 'trap "" TERM; echo deaf; while :; do sleep 0.1; done'
+autostart = false
+stopwaitsecs = 3600
+startsecs = 0
+stdout_logfile = {place}/deaf.log
+
+[program:one]
+command = sleep 1000
+autostart = false
+
+[program:two]
+command = sleep 1000
+autostart = false
+
+[program:plain]
+command = sleep 1000
+startsecs = 0
+
+[program:lost]
+command = sleep 1000
+directory = /no/such
+autostart = false
+startretries = 0
+
+[program:crowd]
+command = sh -c 'for i in $(seq 150); do (sleep 0.2 &); done; exec sleep 1000'
+autostart = false
+startsecs = 0
+
+[program:patient]
+command = sleep 1000
+autostart = false
+startsecs = 3600
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(shared_supervisors: Supervisors) -> Pair:
+    """Both, on the same programs."""
+    return Pair(shared_supervisors, PROGRAMS, prepare=lambda place: (place / "gone").mkdir())
+
+
+@pytest.fixture
+def ours(pair: Pair) -> Daemon:
+    return pair.ours
+
+
+@pytest.fixture
+def theirs(pair: Pair) -> Daemon:
+    return pair.theirs
+
+
+def get(daemon: Daemon, path: str) -> Any:
+    """An answer of the JSON API."""
+    return json.loads(daemon.request("GET", f"/api/v1{path}")[2])
+
+
+def aside(act: Callable[[], object]) -> threading.Thread:
+    """Another client, at the same time."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def test_b19_a_manual_stop_resets_the_failure_counter(ours: Daemon, theirs: Daemon) -> None:
+    """One retry: after a stop and a start by hand it fails twice again before it is given up."""
+    for daemon in (ours, theirs):
+        daemon.rpc.supervisor.startProcess("failing", False)
+        daemon.wait_state("failing", "BACKOFF")
+        daemon.rpc.supervisor.stopProcess("failing")
+        daemon.rpc.supervisor.startProcess("failing", False)
+        daemon.wait_state("failing", "FATAL")
+    assert ours.log.count("spawned: 'failing'") == 3
+    assert theirs.log.count("spawned: 'failing'") == 2
+
+
+def test_b19_a_start_during_backoff_can_be_had_now(ours: Daemon) -> None:
+    ours.rpc.supervisor.startProcess("failing", False)
+    ours.wait_state("failing", "BACKOFF")
+    before = ours.log.count("spawned: 'failing'")
+    assert call("supervisor.startProcess", "failing")(ours)["faultString"] == "ALREADY_STARTED: failing"
+    assert ours.log.count("spawned: 'failing'") == before
+    ours.ctl("start", "--now", "failing")
+    assert ours.log.count("spawned: 'failing'") > before
+
+
+def test_b19_waiting_for_a_retry_can_be_ended(ours: Daemon) -> None:
+    ours.wait_state("failing", "FATAL", "STOPPED")
+    ours.rpc.supervisor.startProcess("failing", False)
+    ours.wait_state("failing", "BACKOFF")
+    assert ours.rpc.supervisor.stopProcess("failing") is True
+    assert ours.info("failing")["statename"] == "STOPPED"
+
+
+def test_b20_nothing_is_running_without_a_process(ours: Daemon) -> None:
+    shutil.rmtree(ours.place / "gone")
+    ours.rpc.supervisor.startProcess("gone")
+    info = get(ours, "/processes/gone")
+    assert info["statename"] == "RUNNING"
+    assert alive(info["pid"])
+    wait_for(lambda: "gone/out.log" in ours.log, "the missing directory is told")
+    ours.rpc.supervisor.stopProcess("gone")
+    assert not alive(info["pid"])
+    (ours.place / "gone").mkdir(exist_ok=True)  # the configuration names it
+
+
+def test_b21_any_command_to_a_stopping_process_is_answered(ours: Daemon) -> None:
+    ours.rpc.supervisor.startProcess("deaf")
+    wait_for(lambda: ours.read("deaf.log"))
+    pid = ours.info("deaf")["pid"]
+    ours.rpc.supervisor.stopProcess("deaf", False)
+    assert ours.info("deaf")["statename"] == "STOPPING"
+    commands: list[tuple[Any, ...]] = [
+        ("signalProcess", "deaf", "TERM"),
+        ("signalProcess", "deaf", "NOSUCH"),
+        ("sendProcessStdin", "deaf", "x"),
+        ("clearProcessLogs", "deaf"),
+        ("removeProcessGroup", "deaf"),
+        ("stopProcess", "deaf", False),
+        ("startProcess", "deaf", False),
+        ("stopProcess", "deaf", False),
+    ]
+    for method, *arguments in commands:
+        answer = call(f"supervisor.{method}", *arguments)(ours)
+        assert answer is True or answer.get("faultCode"), (method, answer)
+    ours.rpc.supervisor.signalProcess("deaf", "KILL")
+    ours.wait_state("deaf", "STOPPED")
+    assert not alive(pid)
+    assert "Traceback" not in ours.log + ours.output
+
+
+def test_b22_what_waits_for_a_retry_can_be_removed(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", "[program:a]\ncommand = false\nstartretries = 1000\n")
+    for _ in range(2):
+        daemon.wait_state("a", "BACKOFF")
+        daemon.configure("")
+        assert daemon.ctl("update").returncode == 0
+        assert daemon.states() == {}
+        daemon.configure("[program:a]\ncommand = false\nstartretries = 1000\n")
+        assert daemon.ctl("update").returncode == 0
+    daemon.wait_state("a", "BACKOFF")
+    spawned = daemon.log.count("spawned: 'a'")
+    daemon.rpc.supervisor.stopProcess("a")
+    assert call("supervisor.removeProcessGroup", "a")(daemon) is True
+    assert daemon.log.count("spawned: 'a'") <= spawned + 1
+
+
+# Python reads this first: the wall clock of that interpreter is off by what the file says, the monotonic one is not.
+JUMPY = """\
+import os, time
+_time, _ns = time.time, time.time_ns
+def _off():
+    with open(os.environ["OFFSET"]) as file:
+        return float(file.read() or 0)
+time.time = lambda: _time() + _off()
+time.time_ns = lambda: _ns() + int(_off()) * 10**9
+"""
+
+CLOCK = """
+[program:young]
+command = sleep 1000
+startsecs = 3000
+
+[program:soon]
+command = sleep 1000
+startsecs = 1
+autostart = false
+
+[program:deaf]
+command = sh -c 'trap "" TERM; echo deaf; while :; do sleep 0.1; done'
+stopwaitsecs = 3000
+startsecs = 0
+stdout_logfile = {place}/deaf.log
+"""
+
+
+def jumpy(supervisors: Supervisors, kind: Kind) -> Daemon:
+    """A daemon whose wall clock `turn` can set; a machine's own must be left alone."""
+    place = supervisors.place()
+    (place / "clock").mkdir()
+    (place / "clock/sitecustomize.py").write_text(JUMPY)
+    turn(place, 0)
+    env = {"PYTHONPATH": f"{place}/clock:{ROOT}", "OFFSET": str(place / "offset")}
+    return supervisors.start(kind, CLOCK, place=place, env=env)
+
+
+def turn(place: Path, seconds: float) -> None:
+    """Set that clock forward or back."""
+    (place / "new").write_text(str(seconds))
+    (place / "new").rename(place / "offset")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_b23_a_clock_that_jumps_changes_no_duration(supervisors: Supervisors, kind: Kind) -> None:
+    daemon = jumpy(supervisors, kind)
+    wait_for(lambda: daemon.read("deaf.log"))
+    assert daemon.info("young")["statename"] == "STARTING"
+    pid = daemon.info("deaf")["pid"]
+    daemon.rpc.supervisor.stopProcess("deaf", False)
+    turn(daemon.place, 7200)
+    assert daemon.info("young")["now"] > time.time() + 3600, "its clock has jumped"
+    if kind == "supervisord":
+        daemon.wait_state("young", "RUNNING")
+        daemon.wait_state("deaf", "STOPPED")
+        assert "killing 'deaf'" in daemon.log
+        return
+    daemon.rpc.supervisor.startProcess("soon")  # a second on the other clock
+    assert daemon.info("young")["statename"] == "STARTING"
+    assert alive(pid)
+    daemon.rpc.supervisor.stopProcess("soon")
+    turn(daemon.place, -86400)
+    daemon.rpc.supervisor.startProcess("soon")
+    daemon.rpc.supervisor.signalProcess("deaf", "KILL")
+    daemon.wait_state("deaf", "STOPPED")
+    assert 0 <= get(daemon, "/processes/young")["uptime"] < 1000
+
+
+def test_b24_several_names_are_started_together(ours: Daemon, theirs: Daemon) -> None:
+    for daemon, together in ((ours, True), (theirs, False)):
+        assert daemon.ctl("start", "one", "two").returncode == 0
+        found = re.findall(r"(spawned: '|success: )(?:one|two)\b", daemon.log)
+        assert (found == ["spawned: '"] * 2 + ["success: "] * 2) is together, found
+
+
+def test_b25_programs_start_at_once(supervisors: Supervisors) -> None:
+    """supervisord looks at its clock once before it begins, a second later."""
+
+    def pause(kind: Kind) -> int:
+        """Milliseconds between two lines of the main log, of a daemon that nobody wakes by asking."""
+        place = supervisors.place()
+        (place / "s.conf").write_text(configuration(place, "[program:a]\ncommand = sleep 1000\n"))
+        log = supervisors.run(kind, place / "s.conf", place, answers=False).wait_log("spawned: 'a'")
+        times = re.findall(r":(\d\d),(\d\d\d) INFO (?:supervisord started|spawned: 'a')", log)
+        first, second = (int(seconds) * 1000 + int(rest) for seconds, rest in times)
+        return (second - first) % 60_000
+
+    assert min(pause("supervise") for _ in range(3)) < 1000
+    assert pause("supervisord") >= 1000
+
+
+def test_b26_the_end_of_a_shutdown_and_a_reload_can_be_waited_for(supervisors: Supervisors) -> None:
+    slow = "sh -c 'trap \"sleep 0.5; exit\" TERM; echo; while :; do sleep 0.1; done'"
+    daemon = supervisors.start("supervise", f"[program:a]\ncommand = {slow}\nstartsecs = 0\n")
+    pid = daemon.wait_state("a", "RUNNING")["pid"]
+    assert daemon.ctl("reload", "--wait").returncode == 0
+    assert not alive(pid)
+    again = daemon.wait_state("a", "RUNNING")["pid"]
+    assert daemon.ctl("shutdown", "--wait").returncode == 0
+    assert not alive(again)
+    assert daemon.process.wait(60) == 0
+
+
+def test_b27_a_slow_stop_delays_only_later_commands_for_the_same_process(ours: Daemon) -> None:
+    """And those take it from there: the last order counts, and nobody waits for ever."""
+    ours.rpc.supervisor.startProcess("deaf")
+    pid = ours.info("deaf")["pid"]
+    stopped: list[object] = []
+
+    def stop() -> None:
+        with proxy(ours.socket) as rpc:
+            stopped.append(rpc.supervisor.stopProcess("deaf"))
+
+    stopping = aside(stop)
+    ours.wait_state("deaf", "STOPPING")
+    assert ours.rpc.supervisor.stopProcess("plain") is True, "another program's commands are not kept"
+    assert ours.rpc.supervisor.startProcess("plain") is True
+    assert ours.ctl("update").returncode == 0
+    assert stopping.is_alive()
+    ours.rpc.supervisor.startProcess("deaf", False)
+    ours.rpc.supervisor.signalProcess("deaf", "KILL")
+    again = ours.wait_state("deaf", "RUNNING")
+    assert again["pid"] != pid
+    stopping.join(60)
+    assert not stopping.is_alive()
+    ours.rpc.supervisor.stopProcess("deaf", False)
+    ours.rpc.supervisor.signalProcess("deaf", "KILL")
+    ours.wait_state("deaf", "STOPPED")
+
+
+def test_b27_many_clients_at_once_leave_one_process(ours: Daemon) -> None:
+    def restart() -> None:
+        with proxy(ours.socket) as rpc:
+            for method in ("stopProcess", "startProcess") * 10:
+                try:
+                    getattr(rpc.supervisor, method)("plain")
+                except xmlrpc.client.Fault as fault:
+                    faults.add(fault.faultString)
+
+    faults: set[str] = set()
+    clients = [aside(restart) for _ in range(4)]
+    for client in clients:
+        client.join(120)
+        assert not client.is_alive()
+    allowed = {"ALREADY_STARTED: plain", "NOT_RUNNING: plain", "ABNORMAL_TERMINATION: plain"}
+    assert faults <= allowed, "the last one: stopped by another client before it was up"
+    call("supervisor.startProcess", "plain")(ours)
+    ours.wait_state("plain", "RUNNING")
+    assert ours.log.count("spawned: 'plain'") - ours.log.count("stopped: plain") == 1
+
+
+def test_b28_a_restart_of_all_can_leave_alone_what_is_stopped(supervisors: Supervisors) -> None:
+    programs = "[program:on]\ncommand = sleep 1000\nstartsecs = 0\n"
+    programs += programs.replace("on]", "off]") + "autostart = false\n"
+    daemon = supervisors.start("supervise", programs)
+    pid = daemon.wait_state("on", "RUNNING")["pid"]
+    assert daemon.ctl("restart", "--only-running", "all").returncode == 0
+    assert daemon.wait_state("on", "RUNNING")["pid"] != pid
+    assert daemon.info("off")["statename"] == "STOPPED"
+    assert daemon.ctl("restart", "all").returncode == 0
+    daemon.wait_state("off", "RUNNING")
+
+
+def test_b29_more_descriptors_than_there_can_be_are_no_obstacle(supervisors: Supervisors) -> None:
+    main = "minfds = 2000000000\n"
+    program = "[program:a]\ncommand = sleep 1000\nstartsecs = 0\n"
+    daemon = supervisors.start("supervise", program, main)
+    daemon.wait_state("a", "RUNNING")
+    assert "minfds" in daemon.log
+    real = supervisors.run("supervisord", daemon.config, supervisors.place(), answers=False)
+    assert real.process.wait(60) == 2
+    assert "file descriptors" in real.output
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    child = psutil.Process(daemon.info("a")["pid"])
+    assert child.rlimit(psutil.RLIMIT_NOFILE)[0] >= min(hard, 1024)
+    assert set(os.listdir(f"/proc/{child.pid}/fd")) == {"0", "1", "2"}
+
+
+PTRACE_SEIZE = 0x4206
+
+
+def test_b30_what_cannot_be_killed_becomes_unknown(supervisors: Supervisors) -> None:
+    """A tracer keeps the end of a process from its parent for as long as it likes: ours, the test."""
+    daemon = supervisors.start(
+        "supervise", "[program:a]\ncommand = sleep 1000\nstopwaitsecs = 1\nstartsecs = 0\nautorestart = false\n"
+    )
+    pid = daemon.wait_state("a", "RUNNING")["pid"]
+    if ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_SEIZE, pid, 0, 0) != 0:
+        pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
+    try:
+        answer = call("supervisor.stopProcess", "a")(daemon)
+        assert daemon.info("a")["statename"] == "UNKNOWN"
+        assert answer is not True, "a reply tells what has happened"
+        assert get(daemon, "/processes/a")["reason"]
+        assert "killing 'a'" in daemon.log
+    finally:
+        os.waitpid(pid, 0)  # now its parent may have it
+    daemon.wait_state("a", "STOPPED", "EXITED")
+    assert call("supervisor.startProcess", "a")(daemon) is True
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_b31_a_killed_daemon_is_not_followed_by_second_copies(supervisors: Supervisors, kind: Kind) -> None:
+    program = "[program:a]\ncommand = sleep 1000\nstartsecs = 0\n"
+    daemon = supervisors.start(kind, program)
+    pid = daemon.wait_state("a", "RUNNING")["pid"]
+    daemon.disconnect()
+    daemon.process.send_signal(signal.SIGKILL)
+    daemon.process.wait()
+    assert alive(pid)
+    second = supervisors.run(kind, daemon.config, daemon.place)
+    after = second.wait_state("a", "RUNNING")["pid"]
+    assert alive(pid)
+    assert (after == pid) is (kind == "supervise")
+    if kind == "supervise":
+        second.rpc.supervisor.stopProcess("a")
+        assert not alive(pid)
+
+
+def test_b32_however_many_strangers_end_they_are_reaped(ours: Daemon) -> None:
+    ours.rpc.supervisor.startProcess("crowd")
+    wait_for(lambda: ours.log.count("reaped unknown pid") >= 150)
+    assert not [one for one in psutil.Process(ours.pid).children() if one.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_b33_a_start_that_fails_says_where_and_why(ours: Daemon, theirs: Daemon) -> None:
+    for daemon, told in ((ours, True), (theirs, False)):
+        call("supervisor.startProcess", "lost", False)(daemon)
+        why = daemon.wait_state("lost", "FATAL")["spawnerr"]
+        assert ("chdir to /no/such: ENOENT" in why) is told
+        assert ("/no/such" in daemon.log) is told
