@@ -1,0 +1,246 @@
+"""B34 to B46: defects of supervisord 4.3.0 with descriptors and logs, and that they are not here.
+
+A test is named after its row; where the real one shows the defect within seconds, it is asked too.
+"""
+
+import json
+import os
+import re
+import signal
+import time
+import xmlrpc.client
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.api.test_logtail import streaming
+from tests.compat.pair import Pair, call
+from tests.daemons import KINDS, Daemon, Kind, Supervisors
+from tests.tools import alive, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = """
+[program:mute]
+command = sh -c 'exec >&- 2>&-; touch {place}/mute.started; exec sleep 1000'
+startsecs = 0
+
+[program:cycled]
+command = sh -c 'echo line; exec sleep 1000'
+autostart = false
+startsecs = 0
+
+[program:talker]
+command = sh -c 'head -c 3000000 /dev/zero; touch {place}/talked; exec sleep 1000'
+stdout_logfile = /dev/full
+startsecs = 0
+
+[program:folder]
+command = sleep 1000
+stdout_logfile = {place}/folder
+startsecs = 0
+startretries = 0
+
+[program:done]
+command = sh -c 'echo something'
+startsecs = 0
+autorestart = false
+stdout_logfile = {place}/done.log
+
+[program:both]
+command = sh -c 'for i in 1 2 3 4 5 6 7 8 9; do echo $i; echo $i >&2; done'
+redirect_stderr = true
+startsecs = 0
+autorestart = false
+stdout_logfile = {place}/both.log
+
+[program:blocked]
+command = sleep 1000
+startsecs = 0
+
+[program:steady]
+command = sleep 1000
+startsecs = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(shared_supervisors: Supervisors) -> Pair:
+    """Both, on the same programs."""
+    return Pair(shared_supervisors, PROGRAMS, prepare=lambda place: (place / "folder").mkdir())
+
+
+@pytest.fixture
+def ours(pair: Pair) -> Daemon:
+    return pair.ours
+
+
+@pytest.fixture
+def theirs(pair: Pair) -> Daemon:
+    return pair.theirs
+
+
+def get(daemon: Daemon, path: str) -> Any:
+    """An answer of the JSON API."""
+    return json.loads(daemon.request("GET", f"/api/v1{path}")[2])
+
+
+def test_b34_a_child_that_closes_its_output_costs_nothing(ours: Daemon) -> None:
+    """A loop that polls a closed pipe would use all the processor time there is."""
+    wait_for((ours.place / "mute.started").exists)
+    process = psutil.Process(ours.pid)
+
+    def used() -> float:
+        times = process.cpu_times()
+        return times.user + times.system
+
+    before = used()
+    time.sleep(1.0)
+    assert used() - before < 0.25
+    assert ours.info("mute")["statename"] == "RUNNING"
+
+
+def test_b35_nothing_leaks_when_groups_come_and_go(ours: Daemon) -> None:
+    rpc, process = ours.rpc.supervisor, psutil.Process(ours.pid)
+
+    def cycle(times: int) -> int:
+        for _ in range(times):
+            rpc.startProcess("cycled")
+            ours.request("POST", "/api/v1/processes/cycled/rotate")
+            process.send_signal(signal.SIGUSR2)
+            rpc.stopProcess("cycled")
+            rpc.removeProcessGroup("cycled")
+            rpc.addProcessGroup("cycled")
+        return process.num_fds()
+
+    before = cycle(10)
+    assert cycle(50) <= before + 2
+
+
+def test_b36_no_descriptors_left_is_told_and_recovered_from(supervisors: Supervisors) -> None:
+    program = "[program:a]\ncommand = sleep 1000\nautostart = false\nstartretries = 0\nstartsecs = 0\n"
+    daemon = supervisors.start("supervise", program, "minfds = 200\n")
+    daemon.rpc.supervisor.startProcess("a")  # what is opened once is open now
+    daemon.rpc.supervisor.stopProcess("a")
+    process = psutil.Process(daemon.pid)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir(f"/proc/{daemon.pid}/fd"))
+    process.rlimit(psutil.RLIMIT_NOFILE, (highest + 1, hard))
+    with pytest.raises(xmlrpc.client.Fault, match="SPAWN_ERROR"):
+        daemon.rpc.supervisor.startProcess("a")  # on the connection that is there already
+    info = daemon.info("a")
+    assert (info["statename"], info["pid"]) == ("FATAL", 0)
+    assert "EMFILE" in info["spawnerr"] or "too many open files" in info["spawnerr"].lower()
+    process.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+    assert daemon.rpc.supervisor.startProcess("a") is True
+    assert "Traceback" not in daemon.log + daemon.output
+
+
+def test_b37_a_child_never_blocks_on_a_log_that_takes_nothing(ours: Daemon) -> None:
+    wait_for((ours.place / "talked").exists, "3 MB are taken off it")
+    assert get(ours, "/processes/talker")["log_dropped"] >= 3000000
+
+
+def test_b37_a_deleted_log_is_no_end(ours: Daemon) -> None:
+    path = Path(ours.info("cycled")["stdout_logfile"])
+    path.unlink(missing_ok=True)
+    ours.rpc.supervisor.startProcess("cycled")
+    ours.rpc.supervisor.stopProcess("cycled")
+    ours.process.send_signal(signal.SIGUSR2)
+    wait_for(path.exists)
+    ours.rpc.supervisor.startProcess("cycled")
+    wait_for(lambda: path.read_text() == "line\n")
+    ours.rpc.supervisor.stopProcess("cycled")
+
+
+def test_b38_a_log_that_cannot_be_opened_concerns_one_program(ours: Daemon) -> None:
+    info = ours.wait_state("folder", "RUNNING", "FATAL")
+    if info["statename"] == "RUNNING":
+        assert alive(info["pid"])
+        assert "directory" in get(ours, "/processes/folder")["log_problem"].lower()
+    assert f"{ours.place}/folder" in ours.log
+    assert ours.info("steady")["statename"] == "RUNNING"
+
+
+CRASHED = "[program:a]\ncommand = sh -c 'echo the reason; exit 1'\nstartsecs = 0\nautorestart = false\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_b39_the_last_words_survive_a_restart_of_the_daemon(supervisors: Supervisors, kind: Kind) -> None:
+    daemon = supervisors.start(kind, CRASHED)
+    daemon.wait_state("a", "EXITED")
+    old = Path(daemon.info("a")["stdout_logfile"])
+    wait_for(lambda: old.read_text() == "the reason\n")
+    daemon.stop()
+    supervisors.run(kind, daemon.config, daemon.place)
+    kept = [path for path in daemon.place.glob(f"{old.name}*") if path.read_text() == "the reason\n"]
+    assert bool(kept) is (kind == "supervise")
+
+
+def test_b40_the_log_of_a_stopped_process_can_be_cleared(ours: Daemon, theirs: Daemon) -> None:
+    for daemon, left in ((ours, ""), (theirs, "something\n")):
+        daemon.wait_state("done", "EXITED")
+        wait_for(lambda daemon=daemon: daemon.read("done.log") == "something\n")
+        assert call("supervisor.clearProcessLogs", "done")(daemon) is True
+        assert daemon.read("done.log") == left
+
+
+def test_b41_who_changed_what_is_in_the_main_log(ours: Daemon, theirs: Daemon) -> None:
+    for daemon in (ours, theirs):
+        call("supervisor.signalProcess", "steady", "CONT")(daemon)
+        call("supervisor.stopProcess", "nobody")(daemon)
+        call("supervisor.reloadConfig")(daemon)
+    lines = [line for line in ours.log.splitlines() if "signalProcess" in line or "reloadConfig" in line]
+    assert re.search(r"signalProcess.*steady.*CONT", "\n".join(lines))
+    assert all(f"pid {os.getpid()}" in line or "root" in line or f"uid {os.getuid()}" in line for line in lines), lines
+    assert re.search(r"stopProcess.*nobody.*BAD_NAME", ours.log)
+    assert "signalProcess" not in theirs.log
+
+
+def test_b43_one_file_for_both_streams_keeps_their_order(ours: Daemon) -> None:
+    ours.wait_state("both", "EXITED")
+    wanted = "".join(f"{number}\n{number}\n" for number in range(1, 10))
+    wait_for(lambda: ours.read("both.log") == wanted, ours.read("both.log"))
+
+
+def test_b44_a_full_standard_input_is_a_proper_fault(ours: Daemon, theirs: Daemon) -> None:
+    question = call("supervisor.sendProcessStdin", "blocked", "x" * 1_000_000)
+    answers = [question(ours) for _ in range(20)]
+    assert any(answer is not True for answer in answers), "bounded"
+    assert all(answer is True or answer["faultCode"] == 30 for answer in answers), answers
+    assert "does not read" in answers[-1]["faultString"] or "full" in answers[-1]["faultString"]
+    assert ours.info("blocked")["statename"] == "RUNNING"
+    real = [question(theirs) for _ in range(3)]
+    assert {"http": 500} in real, real
+
+
+def test_b45_offset_and_length_are_both_needed(ours: Daemon, theirs: Daemon) -> None:
+    question = call("supervisor.readLog", "a", 1)
+    assert question(ours)["faultCode"] == 2
+    assert question(theirs) == {"http": 500}
+
+
+FOLLOWED = """
+[program:a]
+command = sh -c 'while read line; do echo "$line"; done'
+startsecs = 0
+stdout_logfile = {place}/a.log
+"""
+
+
+def test_b46_following_a_log_survives_rotation_and_halves_no_character(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", FOLLOWED)
+    daemon.wait_state("a", "RUNNING")
+    long = "x" + "é" * 1000 + "\n"  # supervisord starts 1024 bytes before the end: within a character
+    daemon.rpc.supervisor.sendProcessStdin("a", long)
+    wait_for(lambda: daemon.read("a.log") == long)
+    with streaming(daemon, "/logtail/a") as stream:
+        seen = stream.until("é\n".encode()).decode()
+        assert set(seen) == {"é", "\n"}, seen[:5]
+        for number in range(3):
+            assert daemon.ctl("rotate", "a").returncode == 0
+            daemon.rpc.supervisor.sendProcessStdin("a", f"after {number}\n")
+            stream.until(f"after {number}\n".encode())
+    assert daemon.read("a.log") == "after 2\n"
