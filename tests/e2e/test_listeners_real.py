@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.daemons import Daemon, Kind, Supervisors
-from tests.tools import need, wait_for
+from tests.tools import alive, need, wait_for
 
 # Text on stdin and stdout, as its examples have it; writes down what it is sent, and asks the daemon back.
 CHILDUTILS = """\
@@ -262,7 +262,7 @@ def test_exit_on_fatal(supervisors: Supervisors) -> None:
         daemon.rpc.supervisor.startProcess("bad")
     assert daemon.process.wait(30) == 0
     assert "received SIGQUIT indicating exit request" in daemon.log
-    assert not Path(f"/proc/{good}").exists()
+    assert not alive(good)
 
 
 def test_nothing_is_lost_when_200_programs_start_before_their_listener(supervisors: Supervisors) -> None:
@@ -297,7 +297,7 @@ def test_a_listener_leaves_with_its_daemon(supervisors: Supervisors, number: int
     daemon.disconnect()
     os.kill(daemon.pid, number)
     daemon.process.wait(30)
-    wait_for(lambda: not Path(f"/proc/{listener}").exists(), "the listener reads the end of its stdin")
+    wait_for(lambda: not alive(listener), "the listener reads the end of its stdin")
     if number == signal.SIGTERM:
         assert "SUPERVISOR_STATE_CHANGE_STOPPING" in daemon.read("events")
     else:
