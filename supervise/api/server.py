@@ -17,6 +17,7 @@ from supervise.api.tls import Connection, Greeter
 from supervise.config.model import ServerConfig
 
 BACKLOG = 1024  # connections that the kernel holds before we accept them
+ACCEPTED_AT_ONCE = 32
 MAX_CONNECTIONS = 256  # and at most a quarter of the descriptors that the daemon may open (B36)
 FIRST_REQUEST_SECONDS = 30.0  # from the connection to the end of the first request's head
 IDLE_SECONDS = 600.0  # between requests; long: supervisord never closes, and some of its clients cannot reconnect
@@ -72,8 +73,11 @@ class Server:
     async def open(self) -> None:
         """Begin to accept connections."""
         factory = self._http if self._tls is None else self._greeter
+        # asyncio accepts as many as the backlog at once, before any of them is seen here and can be refused (B36).
+        batch = max(1, min(ACCEPTED_AT_ONCE, self._room // 4))
         # Not create_unix_server: that would remove the socket's path at the end (Python 3.13), which is not ours to do.
-        self._accepting = await self._loop.create_server(factory, sock=self.listener.sock, backlog=BACKLOG)
+        self._accepting = await self._loop.create_server(factory, sock=self.listener.sock, backlog=batch)
+        self.listener.sock.listen(BACKLOG)
 
     def renew(self) -> None:
         """Read certificates again; connections that are open keep the old ones. What cannot be read is logged."""
