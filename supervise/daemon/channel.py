@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
+from supervise.daemon.outputs import LineStream
 from supervise.daemon.sinks import Sink
 from supervise.system.pump import Worker
 
@@ -43,6 +44,7 @@ class Channel:
         "capture",
         "copied",
         "hook",
+        "lines",
         "name",
         "namespec",
         "old",
@@ -57,6 +59,7 @@ class Channel:
         self.namespec, self.name = namespec, name  # "group:process", "stdout" or "stderr"
         self.path: str | None = None  # the target as configured; an AUTO one with its real name
         self.sink: Sink | None = None  # None: read, kept in the ring, and written nowhere
+        self.lines: LineStream | None = None  # where lines go besides: syslog, the journal
         self.written = 0
         self.hook: OutputHook | None = None  # called in the log thread with (namespec, channel, pid, data)
         self.capture = 0  # bytes of a passage between capture tokens that are kept, from the next run on; 0: no capture
@@ -73,13 +76,15 @@ class Channel:
     @property
     def problem(self) -> str:
         """Why output is not written at present; "" if it is."""
-        return self.sink.problem if self.sink is not None else ""
+        problem = self.sink.problem if self.sink is not None else ""
+        return problem or (self.lines.problem if self.lines is not None else "")
 
     @property
     def dropped(self) -> int:
         """Bytes that were read and could not be written."""
         stream = self.sink.stream if self.sink is not None else None
-        return self._dropped if stream is None else stream.dropped
+        unsent = self.lines.dropped if self.lines is not None else 0
+        return unsent + (self._dropped if stream is None else stream.dropped)
 
     def feed(self, worker: Worker, data: memoryview | bytes, pid: int) -> None:
         """Pass the next piece on. Log thread; the write to the sink comes last (see `Pump`)."""
@@ -87,10 +92,17 @@ class Channel:
         self._remember(data, STREAM_RING if sink is not None and sink.is_stream else RING)
         if self._live or self.hook is not None or self.copied:
             self._share(bytes(data), pid)
+        if self.lines is not None:
+            self.lines.feed(bytes(data), pid)
         if sink is not None:
             lost = sink.write(worker, data)
             self._dropped += lost
             self.written += len(data) - lost
+
+    def end_line(self, worker: Worker) -> None:
+        """A line that has no end so far will have none. Log thread."""
+        if self.lines is not None:
+            self.lines.flush()
 
     def _remember(self, data: memoryview | bytes, limit: int) -> None:
         self._passed += len(data)
@@ -114,6 +126,8 @@ class Channel:
     def begin(self) -> None:
         """A new run of the program begins: `run_ring` starts empty."""
         self.begun = self._passed
+        if self.lines is not None:
+            self.lines.pid = 0
 
     def run_ring(self) -> bytes:
         """The last bytes that the present run has written, RING of them at most."""

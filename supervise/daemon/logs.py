@@ -9,6 +9,7 @@ from supervise.config.model import AUTO, ProgramConfig
 from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
 from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
 from supervise.daemon.childpipe import ChildPipe, Ends
+from supervise.daemon.outputs import Outputs, for_program
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.unfinished import Unfinished
 from supervise.system.logfile import LogFile
@@ -39,6 +40,7 @@ class Logs:
         self.on_passage: OutputHook | None = None  # the same for what is between capture tokens
         self.pump = Pump(self._busy)
         self.sinks = Sinks(self.pump)
+        self.outputs = Outputs()
         self.unfinished = Unfinished(self.pump)
         self._timer: asyncio.TimerHandle | None = None
         self._clean = not nocleanup
@@ -118,6 +120,7 @@ class Logs:
         await asyncio.to_thread(self.pump.close)
         for stream in self.sinks.ending():
             await asyncio.to_thread(stream.join)
+        await asyncio.to_thread(self.outputs.close)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -170,9 +173,6 @@ class ProcessLogs:
             auto = channel.path is not None and is_auto_log(channel.path, self._logs.identifier)
             fresh = auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
             wanted = channel.path if auto else self._auto.get(name, fresh)
-        if wanted == "syslog":
-            log.warning("%s: %s_logfile=syslog is not supported yet; the output is not kept", config.namespec, name)
-            wanted = None
         old, channel.path = channel.sink, wanted
         target = None if wanted in (None, "/dev/null") else wanted
         channel.sink = self._logs.sinks.acquire(target, *limits) if target else None
@@ -180,6 +180,8 @@ class ProcessLogs:
             self._logs.sinks.release(old)
         if channel.sink is not None and getattr(config, f"{name}_logfile") == AUTO:
             self._pump.call(channel.sink.touch)
+        former, channel.lines = channel.lines, for_program(self._logs.outputs, config, name)
+        self._logs.outputs.retire(former, self._pump, self._logs.post)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -260,6 +262,8 @@ class ProcessLogs:
         """Tell the pid that the current pipes belong to (for events)."""
         for pipe in self._current:
             pipe.pid = pid
+            if pipe.channel.lines is not None:
+                pipe.channel.lines.pid = pid
 
     def drain(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the loop when all that the process wrote has been passed on to its log.
@@ -268,6 +272,9 @@ class ProcessLogs:
         """
         pipes = self._current
         if all(pipe.idle() for pipe in pipes):
+            for channel in self.channels:
+                if channel.lines is not None:
+                    self._pump.call(channel.end_line)
             callback()
             return
         waiter = _Once(callback)
@@ -279,6 +286,7 @@ class ProcessLogs:
         for pipe in pipes:
             pipe.drain(worker)
             pipe.flush(worker)
+            pipe.channel.end_line(worker)
         if worker.retired:
             self._pump.call(partial(self._drain, pipes, waiter))
         else:
@@ -333,6 +341,7 @@ class ProcessLogs:
         for channel in channels:
             if channel.sink is not None:
                 self._logs.sinks.release(channel.sink)
+            self._logs.outputs.retire(channel.lines, self._pump, self._logs.post)
 
 
 class _Once:

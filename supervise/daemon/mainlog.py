@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from supervise.config.model import DaemonConfig
 from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
 from supervise.daemon.logs import Logs
+from supervise.daemon.outputs import MainOutput
 from supervise.daemon.sinks import Sink
 from supervise.system.logfile import LogFile
 from supervise.system.pump import Worker
@@ -54,6 +56,7 @@ class MainLog(logging.Handler):
         self.sink: Sink | None = None
         self.lost = 0  # lines that found the queue full
         self._stdout: Sink | None = None
+        self._output: MainOutput | None = None
         self._logs: Logs | None = None
         self._lines: list[bytes] = []
         self._waiting = 0
@@ -93,8 +96,10 @@ class MainLog(logging.Handler):
                 sinks.release(sink)
         if self.sink is not None:
             self._logs.pump.call(self.sink.touch)
-        if config.logfile == "syslog":
-            self._logger.warning("logfile=syslog is not supported yet; the main log is not kept")
+        former, outputs = self._output, self._logs.outputs
+        self._output = MainOutput(outputs, config, os.getpid()) if config.logfile == "syslog" else None
+        if former is not None:
+            outputs.release(former.sender)
 
     async def confirm(self) -> None:
         """Wait until the file is open. Raises OSError if it cannot be."""
@@ -118,11 +123,14 @@ class MainLog(logging.Handler):
     @property
     def problem(self) -> str:
         """Why lines are not written at present; "" if they are."""
-        return self.sink.problem if self.sink is not None else ""
+        where = self.sink or (self._output and self._output.sender)
+        return where.problem if where else ""
 
     @property
     def dropped(self) -> int:
         """Bytes of lines that could not be written."""
+        if self._output is not None:
+            return self._output.sender.dropped
         return self.sink.total_dropped if self.sink is not None else 0
 
     def _order(self, action: Callable[[LogFile], Callable[[], None]]) -> Awaitable[object]:
@@ -217,6 +225,9 @@ class MainLog(logging.Handler):
         sink, stdout = self.sink, self._stdout
         if stdout is not None:
             stdout.write(worker, data)
+        if (output := self._output) is not None:
+            for line in lines:
+                output.send(line)
         if lost:
             self._logger.error("%d lines of the main log were lost: it could not be written fast enough", lost)
         if sink is not None:
