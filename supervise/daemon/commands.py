@@ -39,6 +39,7 @@ class Commands:
         self._stdins = StdinQueues()
         self._loop = asyncio.get_running_loop()
         self.pid = os.getpid()
+        self.upgrader: Callable[[], Awaitable[None]] | None = None
 
     # What is
 
@@ -258,6 +259,18 @@ class Commands:
         """
         self._must_run()
         await self._lifecycle.reload(wait=wait)
+
+    async def upgrade(self) -> None:
+        """Execute the code that is installed now in this daemon's place: pid, programs and sockets stay.
+
+        Returns when that is certain to be tried, and no new call is answered before it is done (or has failed).
+        Raises CommandError, having changed nothing: CANT_REREAD with what the new code or the configuration says,
+        FAILED if that cannot be found out.
+        """
+        self._must_run()
+        if self.upgrader is None:
+            raise CommandError(Fault.FAILED, "this daemon cannot be upgraded")
+        await self.upgrader()
 
     # Within
 

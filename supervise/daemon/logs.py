@@ -14,7 +14,7 @@ from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.unfinished import Unfinished
 from supervise.system.logfile import LogFile
 from supervise.system.pipes import open_pipe
-from supervise.system.pump import Pump, Worker
+from supervise.system.pump import Custody, Pump, Worker
 
 STALL = 1.0  # seconds in one write after which a fresh thread takes the other channels
 DRAIN = 0.25  # seconds that the end of a process may wait for its last output
@@ -32,13 +32,14 @@ class Logs:
         identifier: str,
         strip_ansi: bool = False,
         nocleanup: bool = False,
+        custody: Custody | None = None,
     ) -> None:
         self.loop = loop
         self.childlogdir, self.identifier, self.strip_ansi = childlogdir, identifier, strip_ansi
         self.in_use: frozenset[str] = frozenset()  # AUTO logs of processes that outlived the daemon before us
         self.on_output: OutputHook | None = None  # (namespec, channel, pid, data); log thread; events_enabled only
         self.on_passage: OutputHook | None = None  # the same for what is between capture tokens
-        self.pump = Pump(self._busy)
+        self.pump = Pump(self._busy, custody)
         self.sinks = Sinks(self.pump)
         self.outputs = Outputs()
         self.unfinished = Unfinished(self.pump)
@@ -52,8 +53,7 @@ class Logs:
         """
         if self._clean:
             self._clean = False
-            directory, identifier = self.childlogdir, self.identifier
-            in_use = self.in_use
+            directory, identifier, in_use = self.childlogdir, self.identifier, self.in_use
             self.pump.call(lambda _: retire_auto_logs(directory, identifier, in_use))
         return ProcessLogs(self, config, auto or {})
 

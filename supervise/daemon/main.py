@@ -1,8 +1,7 @@
 """The daemon from its first to its last breath.
 
-Whatever can be refused is refused before anything is touched: the configuration, the user, a second daemon with the
-same pidfile or socket. Then comes the background, then the loop, the main log, the programs, and only then the HTTP
-stack, whose import takes longer than a program needs to start.
+What is prepared before the loop is told in `ground`. Then come the loop, the main log, the programs, and only then the
+HTTP stack, whose import takes longer than a program needs to start.
 """
 
 import asyncio
@@ -12,163 +11,68 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from supervise.config.model import Config, OnLeftover
+from supervise.core.events import DaemonChanged, DaemonState, Notification
 from supervise.daemon import leftovers
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
+from supervise.daemon.ground import API, Ground, Options, StartError, complaint, prepare, report_refusal
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.logs import Logs
-from supervise.daemon.mainlog import MainLog, install
+from supervise.daemon.mainlog import install
 from supervise.daemon.memory import open_memory
 from supervise.daemon.pools import Pools
 from supervise.daemon.report import Report
-from supervise.daemon.servers import Servers
 from supervise.daemon.signals import Signals
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Updater
+from supervise.daemon.upgrade import REHEARSAL, Upgrade, rehearse
 from supervise.errors import ConfigErrors
-from supervise.system.daemonize import Starter, close_all, daemonize, secure_descriptors
+from supervise.system.daemonize import secure_descriptors
 from supervise.system.handover import Handover
 from supervise.system.journal import JournalError
-from supervise.system.lock import LockedError, PidFile
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
-from supervise.system.rlimits import NOFILE, NPROC, raise_to
-from supervise.system.sockets import SocketError
-from supervise.system.user import SwitchError, become
 
 log = logging.getLogger("supervise")
 
-RUNNING_AS_ROOT = (
-    "Supervisor is running as root.  Privileges were not dropped because no user is specified in the config file.  "
-    "If you intend to run as root, you can set user=root in the config file to avoid this message."
-)
-API = "supervise.api.app"
 LOG_PATIENCE = 3.0  # seconds the main log may take to open before programs start without it
 NEXT_START = ("pidfile", "user", "nodaemon", "directory", "minfds", "minprocs")  # what a reload cannot change
+FIRST = Options()
 
 
-class StartError(Exception):
-    """The daemon cannot start. `str()` is for the user; the exit status is 2."""
-
-
-@dataclass(slots=True)
-class Ground:
-    """What was prepared before the loop."""
-
-    config: Config
-    load: Callable[[], Config]
-    main_log: MainLog
-    pidfile: PidFile
-    servers: Servers
-    starter: Starter
-    foreground: bool
-
-
-def run(load: Callable[[], Config]) -> int:
+def run(load: Callable[[], Config], options: Options = FIRST) -> int:
     """Be the daemon; returns its exit status: 0 after any shutdown, 2 if it could not start.
 
     `load` reads the configuration, now and at every reread. In the background, only the daemon returns from here; the
-    process that was started has exited.
+    process that was started has exited, or keeps the daemon.
     """
     inherited = secure_descriptors()
-    main_log = install()
+    if (known := os.environ.pop(REHEARSAL, "")) != "":
+        return rehearse(load, known)
+    handover = Handover.receive(os.environ, os.getpid())
+    inherited = frozenset(fd for fd in inherited if os.path.exists(f"/proc/self/fd/{fd}"))
     try:
-        config = load()
-        ground = _prepare(config, load, main_log, inherited)
+        ground = prepare(load, options, install(), handover, inherited)
     except (ConfigErrors, StartError) as error:
         sys.stderr.write(complaint(error))
+        report_refusal(handover, complaint(error))
         return 2
     try:
         asyncio.run(_live(ground))
     except (StartError, OSError) as error:
+        ground.forsake()
         text = complaint(error)
         if not ground.starter.failed(text):
             sys.stderr.write(text)
+            report_refusal(handover, text)
         return 2
+    else:
+        return 0
     finally:
-        ground.servers.abandon()
-        ground.pidfile.release()
-    return 0
-
-
-def complaint(error: Exception) -> str:
-    """What stands on stderr when nothing can be done: supervisord's two lines, or more for several problems."""
-    text = str(error)
-    if isinstance(error, ConfigErrors):  # what concerns a file as a whole names it where it matters
-        text = "\n".join(str(each) if each.line or each.option else each.message for each in error.problems)
-    return f"Error: {text}\nFor help, use supervise -h\n"
-
-
-def _prepare(config: Config, load: Callable[[], Config], main_log: MainLog, inherited: frozenset[int]) -> Ground:
-    """Everything that may be refused, in an order that leaves nothing behind. Raises StartError."""
-    daemon = config.daemon
-    messages = list(config.messages)
-    for limit, wanted in ((NOFILE, daemon.minfds), (NPROC, daemon.minprocs)):  # as root still, who may raise them
-        if said := raise_to(limit, wanted):
-            messages.append(said)
-    messages.append(_choose_user(config))
-    for level, text in sorted(messages, key=lambda message: -message[0]):  # supervisord: the worst first
-        log.log(level, "%s", text)
-    try:
-        pidfile = PidFile.acquire(daemon.pidfile)
-        try:
-            servers = Servers(config.servers)
-        except BaseException:
-            pidfile.release()
-            raise
-    except (LockedError, SocketError) as error:
-        raise StartError(str(error)) from None
-    ground = Ground(config, load, main_log, pidfile, servers, Starter(), foreground=True)
-    if background(config, os.environ, os.getpid()):
-        try:
-            ground.starter, ground.foreground = daemonize(umask=daemon.umask, directory=daemon.directory), False
-        except OSError as error:
-            servers.abandon()
-            pidfile.release()
-            raise StartError(f"cannot daemonize: {error}") from None
-        close_all(inherited - _used_as_logs(config))
-        log.info("daemonizing the supervisord process")
-        if daemon.directory is not None:
-            log.info("set current directory: %r", daemon.directory)
-    return ground
-
-
-def background(config: Config, environ: Any, pid: int) -> bool:
-    """Whether to daemonise: unless told not to, unless a service manager waits for our READY=1, and never as PID 1.
-
-    NOTIFY_SOCKET is what tells systemd's Type=notify from Type=forking, which wants a daemon that goes away.
-    """
-    return not config.daemon.nodaemon and not environ.get("NOTIFY_SOCKET") and pid != 1
-
-
-def _used_as_logs(config: Config) -> set[int]:
-    """Descriptors that the configuration names: /dev/fd/5."""
-    programs = [program for group in config.groups for program in group.processes]
-    paths = [path for program in programs for path in (program.stdout_logfile, program.stderr_logfile)]
-    places = [os.path.split(path) for path in (*paths, config.daemon.logfile) if path]
-    return {int(name) for folder, name in places if folder in {"/dev/fd", "/proc/self/fd"} and name.isdecimal()}
-
-
-def _choose_user(config: Config) -> tuple[int, str]:
-    """Become it, and return what is to be logged. Raises StartError."""
-    daemon = config.daemon
-    if daemon.uid is not None:
-        if daemon.uid != os.getuid():  # who may be unable to read what Python would import later
-            for name in (API, "concurrent.futures.thread"):
-                importlib.import_module(name)
-        try:
-            become(daemon.uid, daemon.gid)
-        except SwitchError as error:
-            raise StartError(str(error)) from None
-        return logging.INFO, f"Set uid to user {daemon.uid} succeeded"
-    if os.getuid() == 0:
-        # In a container, root is how PID 1 is meant to run: worth a line, not an alarm.
-        return logging.INFO if os.getpid() == 1 else logging.CRITICAL, RUNNING_AS_ROOT
-    return logging.DEBUG, f"running as uid {os.getuid()}"
+        ground.leave()
 
 
 async def _live(ground: Ground) -> None:
@@ -182,6 +86,7 @@ async def _live(ground: Ground) -> None:
         identifier=daemon.identifier,
         strip_ansi=daemon.strip_ansi,
         nocleanup=daemon.nocleanup,
+        custody=ground.handover,
     )
     main_log = ground.main_log
     main_log.open(daemon, logs, foreground=ground.foreground)
@@ -191,29 +96,38 @@ async def _live(ground: Ground) -> None:
     except TimeoutError:
         log.error("the main log %s cannot be opened within %g seconds", daemon.logfile, LOG_PATIENCE)
     except OSError as error:
-        raise StartError(f"cannot open the main log: {error}") from None
+        if not ground.succeeds:
+            raise StartError(f"cannot open the main log: {error}") from None
+        log.error("cannot open the main log: %s", error)
     become_subreaper()
     try:
-        memory = open_memory(daemon.pidfile, Handover())
+        memory = open_memory(daemon.pidfile, ground.handover)
     except JournalError as error:
         raise StartError(str(error)) from None
     logs.record_in(memory.directory)
     reaper, bus = Reaper(loop), Bus()
     supervisor = Supervisor(logs, reaper, bus, memory)
+    over = False
     try:
-        await _deal_with_leftovers(daemon.on_leftover, supervisor)
-        await _supervise(ground, supervisor)
+        await _supervise(ground, supervisor, reaper)
+        over = all(process.machine.pid is None for process in supervisor.processes())
     finally:
         reaper.close()
-        memory.close(everything_stopped=all(process.machine.pid is None for process in supervisor.processes()))
+        memory.close(everything_stopped=over)
         main_log.close()
         await logs.close()
 
 
-async def _deal_with_leftovers(policy: OnLeftover, supervisor: Supervisor) -> None:
-    """Before anything is started: what is not to be adopted is ended, or disregarded."""
+async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
+    """Before anything is started: what is not to be adopted is ended, or disregarded.
+
+    --stop-leftovers is meant once, for what there was when somebody called us, and not for a keeper's next daemon.
+    """
     supervisor.logs.in_use = supervisor.memory.auto_logs
-    match policy:
+    policy = ground.config.daemon.on_leftover
+    if ground.options.stop_leftovers and not ground.succeeds:
+        policy = OnLeftover.STOP
+    match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
             await leftovers.end(supervisor.memory.disregard())
         case OnLeftover.IGNORE:
@@ -224,7 +138,7 @@ async def _deal_with_leftovers(policy: OnLeftover, supervisor: Supervisor) -> No
             pass
 
 
-async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
+async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> None:
     config = ground.config
     updater = Updater(supervisor, config, ground.load)
     lifecycle: Lifecycle
@@ -240,30 +154,62 @@ async def _supervise(ground: Ground, supervisor: Supervisor) -> None:
     pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
+    commands.upgrader = Upgrade(ground, supervisor, reaper, report)
+    _stay_in_touch(ground, supervisor)
     if not ground.pidfile.write():
         log.critical("could not write pidfile %s", ground.pidfile.path)
     log.info("supervisord started with pid %d", os.getpid())
-    Signals(commands, lifecycle, report)
     try:
-        lifecycle.begin(config)
+        with reaper.held():  # children of the daemon before us, if we are executed in its place
+            await _deal_with_leftovers(ground, supervisor)
+            Signals(commands, lifecycle, report)
+            lifecycle.begin(config)
+            reaper.reap()
         ending = asyncio.ensure_future(leftovers.end(supervisor.memory.disregard()))  # not configured any more
         supervisor.logs.unfinished.settle()
+        ground.handover.close()
+        if ground.handover.facts.get("ending"):
+            lifecycle.shutdown()
         await asyncio.sleep(0)  # the programs first
         await asyncio.sleep(0)
         await _answer(ground, commands)
+        if ground.keeper:
+            ground.keeper.say("ready")
         ground.starter.ready()
         report.ready()
         await lifecycle.ended.wait()
         await ending
-    except Exception as error:  # nobody could control what runs now: it has to go
+    except Exception as error:
         log.critical("cannot serve", exc_info=True)
-        lifecycle.shutdown()
-        await lifecycle.ended.wait()
+        ground.forsake()
+        if not ground.succeeds:  # nobody could control what runs now: it has to go
+            lifecycle.shutdown()
+            await lifecycle.ended.wait()
         raise StartError(f"cannot serve: {error!r}") from error
     finally:
         pools.close()
         report.close()
         await ground.servers.close()
+
+
+def _stay_in_touch(ground: Ground, supervisor: Supervisor) -> None:
+    """With who keeps our descriptors."""
+    if ground.store:
+        ground.store.attach()
+    if not ground.keeper:
+        return
+    keeper = ground.keeper
+
+    def lost() -> None:
+        log.warning("the keeper has gone: nothing will start this daemon again if it dies")
+        ground.keeper = ground.handover.safe = None
+
+    def told(notification: Notification) -> None:
+        if notification == DaemonChanged(DaemonState.SHUTDOWN):
+            keeper.say("ending")
+
+    keeper.listen(ground.handover.ended, lost)
+    supervisor.bus.listen(told)
 
 
 async def _answer(ground: Ground, commands: Commands) -> None:

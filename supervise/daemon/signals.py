@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from supervise.core.events import DaemonChanged, DaemonState, Notification
@@ -11,12 +12,14 @@ from supervise.daemon.commands import Commands
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.report import Report
 from supervise.errors import CommandError
+from supervise.system.keeper import FORWARDED
 
 log = logging.getLogger("supervise")
 
 
 class Signals:
-    """TERM, INT and QUIT end the daemon, HUP reloads it, USR2 reopens its logs. For the thread of the running loop.
+    """TERM, INT and QUIT end the daemon, HUP reloads it, USR2 reopens its logs, and USR1, which supervisord leaves to
+    its default action, upgrades it. For the thread of the running loop.
 
     As PID 1, too, nothing is passed on to programs: each has its own `stopsignal`, and what a program does not expect
     kills it.
@@ -27,10 +30,14 @@ class Signals:
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        self._upgrading: asyncio.Task[None] | None = None  # so that it is not collected
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self._on(number, partial(self._leave, number.name))
         self._on(signal.SIGHUP, self._hangup)
         self._on(signal.SIGUSR2, self._reopen)
+        self._on(signal.SIGUSR1, self._upgrade)
+        # Who has executed us in a daemon's place has made these wait until here.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         commands.supervisor.bus.listen(self._told)
 
     def _on(self, number: signal.Signals, act: Callable[[], None]) -> None:
@@ -44,6 +51,14 @@ class Signals:
     def _reopen(self) -> None:
         log.info("received SIGUSR2 indicating log reopen request")
         self._commands.reopen_logs()
+
+    def _upgrade(self) -> None:
+        log.warning("received SIGUSR1 indicating upgrade request")
+        self._upgrading = self._loop.create_task(self._try_upgrade())
+
+    async def _try_upgrade(self) -> None:
+        with suppress(CommandError):  # who refused has said so in the log
+            await self._commands.upgrade()
 
     def _hangup(self) -> None:
         match self._commands.supervisor.state:

@@ -1,35 +1,42 @@
 """Processes that run for us but are not our children: a daemon before us started them.
 
 Their end shows at a pidfd. Their exit status goes to whoever is their parent now; it reaches us from the keeper, which
-tells what it reaped, or from the kernel, which tells holders of a pidfd (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux
-6.15: a struct of 64 bytes, the mask first and the wait status last). Otherwise it stays unknown.
+tells what it reaped, or from the kernel (`pidfd`). Otherwise it stays unknown.
 """
 
 import asyncio
-import fcntl
 import os
 import signal
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-PIDFD_INFO_EXIT = 1 << 3
-PIDFD_INFO_SIZE = 64
-PIDFD_GET_INFO = (3 << 30) | (PIDFD_INFO_SIZE << 16) | (0xFF << 8) | 11  # _IOWR(0xFF, 11, struct pidfd_info)
+from supervise.system.handover import Handover
+from supervise.system.journal import start_time
+from supervise.system.pidfd import exit_status, zombie_status
+
 PATIENCE = 1.0  # seconds that the present parent may take to reap it, before the status counts as unknown
 LOOK_AGAIN = 0.01
 
 
 class Adopted:
-    """One such process. Loop thread only. `statuses` (pid -> wait status) may fill at any time."""
+    """One such process, named by its pid and start time. Loop thread only."""
 
-    def __init__(self, pid: int, ended: Callable[[int | None, bool], None], statuses: Mapping[int, int]) -> None:
+    def __init__(self, pid: int, start: int, ended: Callable[[int | None, bool], None], handover: Handover) -> None:
         """Call `ended` once, with its exit code, or minus a signal, or None, and whether it dumped core.
 
-        Raises ProcessLookupError where there is no such process, OSError without descriptors.
+        `handover` may hold a pidfd of it, and keeps ours. Raises ProcessLookupError where there is no such process,
+        OSError without descriptors.
         """
-        self.pid, self._ended, self._statuses = pid, ended, statuses
+        self.pid, self._start, self._ended, self._handover = pid, start, ended, handover
         self._loop = asyncio.get_running_loop()
-        self._fd = os.pidfd_open(pid)
+        name = f"process-{pid}-{start}"
+        if (kept := handover.take(name)) is not None:
+            self._fd = kept
+        else:
+            self._fd = os.pidfd_open(pid)
+            if start_time(pid) != start:  # another one has the number by now
+                os.close(self._fd)
+                raise ProcessLookupError(pid)
+            handover.hold(self._fd, name)
         self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._fd, self._readable)
@@ -51,6 +58,7 @@ class Adopted:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
+            self._handover.release(fd)
             os.close(fd)
 
     def _readable(self) -> None:
@@ -59,9 +67,11 @@ class Adopted:
         self._ask()
 
     def _ask(self) -> None:
-        status = self._statuses.get(self.pid)
+        status = self._handover.status(self.pid, self._start)
         if status is None:
             status = exit_status(self._fd)
+        if status is None:
+            status = zombie_status(self.pid, self._start)
         if status is None and self._loop.time() < self._until:
             self._timer = self._loop.call_later(LOOK_AGAIN, self._ask)
             return
@@ -70,18 +80,6 @@ class Adopted:
             self._ended(None, False)
         else:
             self._ended(os.waitstatus_to_exitcode(status), os.WIFSIGNALED(status) and os.WCOREDUMP(status))
-
-
-def exit_status(pidfd: int) -> int | None:
-    """The wait status of a process that somebody has reaped; None if nobody has, or the kernel does not tell."""
-    info = bytearray(PIDFD_INFO_SIZE)
-    struct.pack_into("Q", info, 0, PIDFD_INFO_EXIT)
-    try:
-        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
-    except OSError:
-        return None
-    (mask,), (status,) = struct.unpack_from("Q", info, 0), struct.unpack_from("i", info, PIDFD_INFO_SIZE - 4)
-    return status if mask & PIDFD_INFO_EXIT else None
 
 
 def parent_of(pid: int) -> int | None:

@@ -8,7 +8,9 @@ from supervise.config.model import ProgramConfig, UserEnv
 
 # What our own service manager addressed to us alone (sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)): a child
 # that inherited it would answer, or be watched, in our place.
-OURS = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+OURS = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "FDSTORE"}
+)
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

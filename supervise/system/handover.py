@@ -1,41 +1,122 @@
-"""Descriptors that come from the daemon before us, each recognised by what it is, not by a name.
+"""What comes from the daemon before us, and what is kept for the one after us: descriptors, each under a name.
 
-A pipe is its inode, a listening socket its address. What nobody has kept for us is opened anew through /proc, where a
-process that still has it shows it (proc_pid_fd(5)).
+    pipe-INODE            our end of a log pipe
+    stdin-INODE           our end of a program's stdin, where it cannot be opened anew (see `Stdin`)
+    process-PID-START     a pidfd, through which the kernel tells how that process ended
+    control-…             listening sockets of the control interface
+    socket-INODE          listening sockets of programs, known again by their address
+    lock                  the pidfile
+
+They reach us by inheritance (`bequest`: an upgrade in place, or the keeper) or from systemd's store of descriptors
+(sd_listen_fds(3)). A pipe that nobody has kept is opened anew through /proc, where a process that still has it shows it
+(proc_pid_fd(5)). What was written into it before the last such process ended is lost then.
 """
 
 import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from typing import Any, Protocol
+
+from supervise.system.bequest import inherit, move
+from supervise.system.pidfd import exit_status
+
+FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembered
+
+
+class Safe(Protocol):
+    """Somebody who keeps copies of descriptors beyond our death. Any thread; never blocks, never raises."""
+
+    def hold(self, name: str, fd: int) -> None: ...
+
+    def release(self, name: str) -> None: ...
 
 
 class Handover:
-    """What was received. Whatever is not taken by the end is closed by `close`."""
+    """Descriptors by name: received ones until they are taken, and those in use, to be handed on.
 
-    def __init__(self, descriptors: Iterable[int] = ()) -> None:
-        self._pipes: dict[int, int] = {}
+    `hold` and `release` may be called in any thread, everything else is for one.
+    """
+
+    def __init__(self, received: Mapping[str, int] | None = None, facts: Mapping[str, Any] | None = None) -> None:
+        self.facts: Mapping[str, Any] = facts or {}
+        self.safe: Safe | None = None
+        self._received = dict(received or {})
+        self._kept = frozenset(self._received)  # whoever gave them to us keeps them still
+        self._held: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._ends: dict[tuple[int, int], int] = {}
         self._seen: dict[int, list[str]] | None = None
-        self.sockets: list[int] = []
-        self.statuses: dict[int, int] = {}  # pid -> wait status, of processes that ended while nobody supervised
-        for fd in descriptors:
-            self.receive(fd)
+        self.sockets = [fd for name in self.names("socket-") if (fd := self.take(name)) is not None]
+        for pid, start, status in self.facts.get("ends", ()):
+            self.ended(pid, start, status)
 
-    def receive(self, fd: int) -> None:
-        """Take a descriptor in; one that is of no use is closed."""
-        os.set_inheritable(fd, False)
-        facts = os.fstat(fd)
-        if stat.S_ISFIFO(facts.st_mode) and facts.st_ino not in self._pipes:
-            self._pipes[facts.st_ino] = fd
-        elif stat.S_ISSOCK(facts.st_mode):
-            self.sockets.append(fd)
-        else:
+    @classmethod
+    def receive(cls, environ: MutableMapping[str, str], pid: int) -> "Handover":
+        """All that was given to us; its variables are taken out of `environ`."""
+        received, facts = inherit(environ)
+        return cls({**passed(environ, pid), **received}, facts)
+
+    # Descriptors
+
+    def attach(self, safe: Safe) -> None:
+        """There is somebody now who keeps what is held, and what will be."""
+        self.safe = safe
+        for name, fd in self._numbers.items():
+            if name not in self._kept:
+                safe.hold(name, fd)
+
+    def take(self, name: str) -> int | None:
+        """What was received under this name: the caller's to close, and still held. None if there is nothing."""
+        fd = self._received.pop(name, None)
+        if fd is not None:
+            self._held[fd], self._numbers[name] = name, fd
+        return fd
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of what was received and not taken yet that begin so."""
+        return [name for name in self._received if name.startswith(prefix)]
+
+    def hold(self, fd: int, name: str) -> None:
+        """From now on this descriptor outlives us, instead of another one held by that name. `release` comes before
+        it is closed."""
+        if self._numbers.get(name) == fd:
+            return
+        self._held[fd], self._numbers[name] = name, fd
+        if self.safe is not None:
+            self.safe.hold(name, fd)
+
+    def hold_pipe(self, fd: int) -> None:
+        """`hold` for our end of a log pipe."""
+        self.hold(fd, f"pipe-{os.fstat(fd).st_ino}")
+
+    def release(self, fd: int) -> None:
+        """This descriptor is not to be kept any more. One that is not held is no mistake."""
+        name = self._held.pop(fd, "")
+        if self._numbers.get(name) == fd:
+            del self._numbers[name]
+            if self.safe is not None:
+                self.safe.release(name)
+
+    @property
+    def held(self) -> dict[str, int]:
+        """Everything that is to be handed on, received and not taken yet included."""
+        return self._received | self._numbers
+
+    def close(self) -> None:
+        """Close and release what was received and not taken: nobody wants it any more."""
+        for fd in [fd for name in self.names("") if (fd := self.take(name)) is not None] + self.sockets:
+            self.release(fd)
             os.close(fd)
+        self.sockets.clear()
+        self._seen = None
+
+    # Pipes
 
     def pipe(self, inode: int) -> int | None:
-        """Our end of a pipe, non-blocking and the caller's to close: kept for us, or found with a process that has it.
-        None if nobody has it any more."""
-        if (fd := self._pipes.pop(inode, None)) is not None:
+        """Our end of a log pipe, non-blocking and the caller's to close: kept for us, or found with a process that has
+        it. None if nobody has it any more."""
+        if (fd := self.take(f"pipe-{inode}")) is not None:
             return fd
         for path in self._holders(inode):
             with suppress(OSError):  # it has just closed it
@@ -62,18 +143,44 @@ class Handover:
                 self._seen.setdefault(found, []).append(path)
         return self._seen.get(inode, ())
 
-    def end_of(self, pid: int) -> tuple[int | None, bool]:
+    # Ends
+
+    def ended(self, pid: int, start: int, status: int) -> None:
+        """Somebody (the keeper) tells how a process ended that he has reaped."""
+        self._ends[pid, start] = status
+        if len(self._ends) > ENDS_KEPT:
+            del self._ends[next(iter(self._ends))]
+
+    def status(self, pid: int, start: int) -> int | None:
+        """The wait status of a process, if we were told. A pid alone is not enough: it may have been used again."""
+        return self._ends.get((pid, start))
+
+    def end_of(self, pid: int, start: int | None) -> tuple[int | None, bool]:
         """How a process ended that is not there any more, as `Exited` wants it: None if nobody knows."""
-        status = self.statuses.get(pid)
+        if start is None:
+            return None, False
+        status = self.status(pid, start)
+        if (fd := self.take(f"process-{pid}-{start}")) is not None:
+            status = exit_status(fd) if status is None else status
+            self.release(fd)
+            os.close(fd)
         if status is None:
             return None, False
         return os.waitstatus_to_exitcode(status), os.WIFSIGNALED(status) and os.WCOREDUMP(status)
 
-    def close(self) -> None:
-        """Close what was not asked for."""
-        for fd in (*self._pipes.values(), *self.sockets):
-            os.close(fd)
-        self._pipes, self.sockets = {}, []
+
+def passed(environ: MutableMapping[str, str], pid: int) -> dict[str, int]:
+    """What systemd has passed to us (sd_listen_fds(3)), by name. The variables are taken out of `environ`."""
+    for_pid, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    if for_pid != str(pid) or not count.isdecimal():
+        return {}
+    named = zip(range(FIRST_PASSED, FIRST_PASSED + int(count)), names.split(":"), strict=False)
+    return {name: moved for fd, name in named if (moved := move(fd)) is not None}
+
+
+def name_of(fd: int, kind: str = "pipe") -> str:
+    """The name of a pipe. Raises OSError."""
+    return f"{kind}-{os.fstat(fd).st_ino}"
 
 
 def pipes_in_use() -> Iterator[tuple[int, str]]:

@@ -5,6 +5,9 @@ nothing else is left lying about. So the pid is written in place (5 to 8 bytes i
 of) and not by rename, which would leave the lock on a file that nobody opens any more. A lock dies with its holder
 however that ends: a stale pidfile, or one whose pid now belongs to another process, is no obstacle.
 
+A child that a killed daemon was just spawning has the lock until its exec, and a keeper until it ends, so a lock whose
+holder is no longer there is waited for, a little. An upgrade and the keeper hand the lock itself on, as a descriptor.
+
 Who removes the pidfile of a running daemon removes the lock, too; the probe of the control socket is the second wall.
 Where the file cannot be opened (a read-only file system, no permission) there is no lock, and the daemon goes on with
 a CRIT line, as supervisord does.
@@ -14,9 +17,13 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
+
+PATIENCE = 2.0  # seconds that a lock may outlive the daemon that held it
+LOOK_AGAIN = 0.02
 
 
 class LockedError(Exception):
@@ -33,10 +40,12 @@ class PidFile:
 
     @classmethod
     def acquire(cls, path: str) -> Self:
-        """Lock the file, creating it if need be; what it says is not touched. Never waits. Raises LockedError.
+        """Lock the file, creating it if need be; what it says is not touched. Raises LockedError.
 
+        That comes at once if the process that the file names is there, else within PATIENCE seconds.
         The lock belongs to this open file and passes to forked children, so it may be taken before daemonising.
         """
+        until = time.monotonic() + PATIENCE
         while True:
             try:
                 fd = _open(path)
@@ -50,10 +59,24 @@ class PidFile:
             except BlockingIOError:
                 holder = os.pread(fd, 64, 0).decode(errors="replace").strip()
                 os.close(fd)
-                raise LockedError(f"another daemon is already running with pidfile {path} (pid {holder})") from None
+                there = bool(holder) and os.path.exists(f"/proc/{holder}")
+                if there or time.monotonic() > until:
+                    how = f"running with pidfile {path} (pid {holder})" if there else f"starting with pidfile {path}"
+                    raise LockedError(f"another daemon is already {how}") from None
+                time.sleep(LOOK_AGAIN)
             except OSError as error:  # ENOLCK: a file system without locks
                 os.close(fd)
                 return cls(path, problem=error.strerror or str(error))
+
+    @classmethod
+    def inherit(cls, path: str, fd: int) -> Self | None:
+        """The lock that the daemon before us had. None, with `fd` closed, if it is not on the file at this path."""
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same(fd, path):
+                return cls(path, fd)
+        os.close(fd)
+        return None
 
     def write(self) -> bool:
         """Write our pid. False: `problem` says why not."""
@@ -77,6 +100,12 @@ class PidFile:
             if _same(fd, self.path):
                 os.unlink(self.path)
         os.close(fd)
+
+    def forsake(self) -> None:
+        """Leave file and lock to whoever has inherited them, too. May be called again."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _open(path: str) -> int:

@@ -50,6 +50,14 @@ class Source(Protocol):
         """Read at most one buffer. Log thread; must do nothing of its own after the last write to a file."""
 
 
+class Custody(Protocol):
+    """Who cares for descriptors beyond our death. Any thread."""
+
+    def hold_pipe(self, fd: int) -> None: ...
+
+    def release(self, fd: int) -> None: ...
+
+
 class Gathering:
     """Whether a short pause pays: many small writes arrive quickly, and each costs a read, a write and a wake-up.
 
@@ -86,8 +94,9 @@ class Pump:
     other sources over, and the old one ends when the kernel lets it go.
     """
 
-    def __init__(self, on_busy: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_busy: Callable[[], None] | None = None, custody: Custody | None = None) -> None:
         self.armed = on_busy is None
+        self._custody = custody
         self.lock = threading.Lock()
         self.intents: Intents | None = None
         self.hung: dict[int, list[Callable[[Worker], None]]] = {}  # device -> what to call when it answers again
@@ -115,6 +124,8 @@ class Pump:
 
     def watch(self, fd: int, source: Source) -> None:
         """Call `source.ready` whenever `fd` is readable or at its end."""
+        if self._custody is not None:
+            self._custody.hold_pipe(fd)
         self._sources[fd] = source
         self._epoll.register(fd, select.EPOLLIN)
         self._start()
@@ -123,6 +134,8 @@ class Pump:
         """Forget and close a watched descriptor. In the log thread only."""
         # The number may be used again, by another thread, as soon as it is closed: so that comes last.
         self._sources.pop(fd, None)
+        if self._custody is not None:
+            self._custody.release(fd)
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
         os.close(fd)
@@ -161,6 +174,25 @@ class Pump:
         os.eventfd_write(self._wake, 1)  # it may have hung in a call, with others behind it that have been announced
         self._start()
         return True
+
+    def pause(self, patience: float) -> Callable[[], None] | None:
+        """Have the log thread stand still, after all that was sent before, until what this returns is called.
+
+        None if that does not come about within `patience` seconds, or a worker is stuck. Blocks, so long.
+        """
+        resting, go_on = threading.Event(), threading.Event()
+
+        def rest(worker: Worker) -> None:
+            resting.set()
+            go_on.wait()
+
+        self.call(rest)
+        if any(worker.thread is not None and worker.thread.is_alive() for worker in self._stuck) or not resting.wait(
+            patience
+        ):
+            go_on.set()
+            return None
+        return go_on.set
 
     def close(self, patience: float = 4.0) -> bool:
         """Run what was sent, then end the thread and free the descriptors. False if it hangs in a file.

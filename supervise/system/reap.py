@@ -75,6 +75,15 @@ class Reaper:
                 except Exception:
                     logger.exception("could not report the end of process %d", pid)
 
+    def pause(self) -> None:
+        """Take no statuses until `resume`: who ends meanwhile stays a zombie."""
+        self._loop.remove_signal_handler(signal.SIGCHLD)
+
+    def resume(self) -> None:
+        """Take them again, first those that are there."""
+        self._loop.add_signal_handler(signal.SIGCHLD, self._signalled)
+        self.reap()
+
     def close(self) -> None:
         """Stop listening to SIGCHLD; what is watched will not be told."""
         self._loop.remove_signal_handler(signal.SIGCHLD)

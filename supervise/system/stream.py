@@ -83,6 +83,11 @@ class StreamWriter:
             self._changed.notify()
         return 0
 
+    def settle(self, seconds: float) -> bool:
+        """Wait until all is written that was queued; False if that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._queued == 0, max(0.0, seconds))
+
     def close(self) -> None:
         """Write what is queued, for at most PATIENCE seconds, and close the descriptor; does not wait for that."""
         with self._changed:
@@ -118,6 +123,7 @@ class StreamWriter:
             with self._changed:
                 self._queued -= len(data)
                 self.dropped += lost
+                self._changed.notify_all()
         self._free()
 
     def _next(self) -> bytes | None:

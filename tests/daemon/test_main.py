@@ -15,8 +15,6 @@ from typing import Any
 import psutil
 import pytest
 
-from supervise.config.model import Config, DaemonConfig
-from supervise.daemon.main import background
 from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment, proxy
 from tests.tools import alive, free_ports, need, need_root, wait_for
 
@@ -247,21 +245,6 @@ def test_all_problems_of_a_configuration_at_once(place: Path) -> None:
     assert all(line.startswith(f"{config}:") for line in others)
     assert last == "For help, use supervise -h"
     assert os.listdir(place) == ["s.conf"]
-
-
-@pytest.mark.parametrize(
-    ("nodaemon", "environ", "pid", "expected"),
-    [
-        (False, {}, 500, True),
-        (True, {}, 500, False),
-        (False, {}, 1, False),
-        (False, {"NOTIFY_SOCKET": "/run/systemd/notify"}, 500, False),
-        (False, {"INVOCATION_ID": "x"}, 500, True),  # Type=forking wants it to go away
-    ],
-)
-def test_when_to_go_into_the_background(nodaemon: bool, environ: dict[str, str], pid: int, expected: bool) -> None:
-    config = Config(daemon=DaemonConfig(nodaemon=nodaemon), file="/x", here="/")
-    assert background(config, environ, pid) is expected
 
 
 # Reload

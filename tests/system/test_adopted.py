@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from supervise.system.adopted import Adopted, exit_status, parent_of
+from supervise.system.adopted import Adopted, parent_of
+from supervise.system.handover import Handover
+from supervise.system.journal import start_time
 
 # Somebody else's child: `parent` starts it, says its pid, and reaps it.
 PARENT = """
@@ -31,15 +33,20 @@ class Foster:
         self.process.communicate(b"", timeout=30)
 
 
-async def end_of(pid: int, act: object = None, statuses: dict[int, int] | None = None) -> tuple[int | None, bool]:
+async def end_of(pid: int, act: object = None, handover: Handover | None = None) -> tuple[int | None, bool]:
     ended: asyncio.Future[tuple[int | None, bool]] = asyncio.get_running_loop().create_future()
-    adopted = Adopted(pid, lambda *how: ended.set_result(how), statuses or {})
+    handover = handover or Handover()
+    start = start_time(pid)
+    assert start is not None
+    adopted = Adopted(pid, start, lambda *how: ended.set_result(how), handover)
+    assert list(handover.held) == [f"process-{pid}-{start}"]
     if callable(act):
         act(adopted)
     how = await asyncio.wait_for(ended, 30)
     with pytest.raises(ProcessLookupError):
         adopted.signal(signal.SIGTERM, group=False)
     adopted.close()
+    assert not handover.held
     return how
 
 
@@ -57,7 +64,9 @@ def test_the_kernel_tells_how_it_ended(script: str, status: int) -> None:
 
 def test_somebody_else_tells_how_it_ended() -> None:
     foster = Foster("sleep 0.3")
-    assert asyncio.run(end_of(foster.child, statuses={foster.child: 5 << 8})) == (5, False)
+    handover = Handover()
+    handover.ended(foster.child, start_time(foster.child) or 0, 5 << 8)
+    assert asyncio.run(end_of(foster.child, handover=handover)) == (5, False)
     foster.end()
 
 
@@ -75,7 +84,9 @@ def test_nobody_there() -> None:
 
     async def story() -> None:
         with pytest.raises(ProcessLookupError):
-            Adopted(child.pid, lambda *how: None, {})
+            Adopted(child.pid, 1, lambda *how: None, Handover())
+        with pytest.raises(ProcessLookupError):  # another process has that pid now
+            Adopted(os.getpid(), 1, lambda *how: None, Handover())
 
     asyncio.run(story())
     assert parent_of(child.pid) is None
@@ -84,7 +95,4 @@ def test_nobody_there() -> None:
 def test_parents() -> None:
     with subprocess.Popen(["sleep", "1000"]) as child:
         assert parent_of(child.pid) == os.getpid()
-        pidfd = os.pidfd_open(child.pid)
-        assert exit_status(pidfd) is None
-        os.close(pidfd)
         child.kill()

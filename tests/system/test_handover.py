@@ -1,10 +1,17 @@
+"""Descriptors from one daemon to the next, each under its name."""
+
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from supervise.system.handover import Handover, pipes_in_use
+from supervise.system.bequest import LOWEST
+from supervise.system.handover import ENDS_KEPT, Handover, passed, pipes_in_use
+from supervise.system.journal import start_time
+from supervise.system.pidfd import exit_status
+from tests.tools import ROOT
 
 
 @contextmanager
@@ -19,19 +26,83 @@ def inode(fd: int) -> int:
     return os.fstat(fd).st_ino
 
 
-def test_what_was_received_is_known_by_what_it_is() -> None:
-    reader, writer = os.pipe()
-    null = os.open("/dev/null", os.O_RDONLY)
+def is_open(fd: int) -> bool:
+    return os.path.exists(f"/proc/self/fd/{fd}")
+
+
+class Told:
+    """A safe that only remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, int] = {}
+        self.said: list[str] = []
+
+    def hold(self, name: str, fd: int) -> None:
+        self.held[name] = fd
+        self.said.append(f"hold {name}")
+
+    def release(self, name: str) -> None:
+        self.held.pop(name, None)
+        self.said.append(f"release {name}")
+
+
+def test_what_is_held_is_told_to_whoever_keeps() -> None:
+    first, second = os.pipe()
+    handover, safe = Handover(), Told()
+    handover.hold(first, "a")
+    handover.attach(safe)
+    assert safe.held == {"a": first}
+    handover.hold_pipe(second)
+    assert safe.held == handover.held == {"a": first, f"pipe-{inode(second)}": second}
+    handover.hold(second, "a")  # in the other's place
+    handover.release(first)
+    assert safe.held["a"] == second
+    handover.release(second)
+    assert "a" not in safe.held
+    handover.release(second)
+    handover.release(99)
+    for fd in (first, second):
+        os.close(fd)
+
+
+def test_what_was_received_is_taken_or_let_go() -> None:
+    pairs = [os.pipe() for _ in range(3)]
+    received = {"control-x-1-2": pairs[0][0], "control-x-1-3": pairs[1][0], "pipe-1": pairs[2][0]}
+    handover, safe = Handover(received), Told()
+    handover.attach(safe)
+    assert not safe.said, "whoever gave them keeps them still"
+    assert handover.names("control-x-") == ["control-x-1-2", "control-x-1-3"]
+    assert handover.take("control-x") is None
+    assert handover.take("control-x-1-2") == pairs[0][0]
+    assert handover.take("control-x-1-2") is None
+    handover.hold(pairs[0][0], "control-x-1-2")
+    assert not safe.said
+    assert handover.held == received
+    handover.close()
+    assert safe.said == ["release control-x-1-3", "release pipe-1"]
+    assert [is_open(read) for read, _ in pairs] == [True, False, False]
+    assert handover.held == {"control-x-1-2": pairs[0][0]}
+    for fd in (pairs[0][0], *(write for _, write in pairs)):
+        os.close(fd)
+
+
+def test_sockets_of_programs_are_for_who_recognises_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        listening = os.dup(server.fileno())
-        handover = Handover([reader, null, listening])
-        assert handover.sockets == [listening]
-        assert handover.pipe(inode(writer)) == reader
+        fd = os.dup(server.fileno())
+        handover = Handover({f"socket-{inode(fd)}": fd})
+        assert handover.sockets == [fd]
         handover.close()
+        assert not is_open(fd)
+
+
+def test_a_pipe_by_its_inode() -> None:
+    reader, writer = os.pipe()
+    handover = Handover({f"pipe-{inode(reader)}": reader})
+    assert handover.pipe(inode(writer)) == reader
+    handover.close()
+    assert is_open(reader)
     os.close(reader)
     os.close(writer)
-    for closed in (null, listening):
-        assert not os.path.exists(f"/proc/self/fd/{closed}")
 
 
 def test_a_pipe_is_opened_anew_where_a_process_has_it() -> None:
@@ -61,7 +132,43 @@ def test_what_nobody_has_is_gone() -> None:
     assert handover.leader_with(number) is None
 
 
-def test_statuses() -> None:
+def test_ends_that_somebody_told() -> None:
+    handover = Handover({}, {"ends": [[1, 10, 3 << 8], [2, 20, 9], [3, 30, 11 | 0x80]]})
+    ends = [handover.end_of(pid, start) for pid, start in ((1, 10), (2, 20), (3, 30), (4, 40), (1, 11), (1, None))]
+    assert ends == [(3, False), (-9, False), (-11, True), (None, False), (None, False), (None, False)]
+
+
+def test_ends_do_not_grow_for_ever() -> None:
     handover = Handover()
-    handover.statuses = {1: 3 << 8, 2: 9, 3: 11 | 0x80}
-    assert [handover.end_of(pid) for pid in (1, 2, 3, 4)] == [(3, False), (-9, False), (-11, True), (None, False)]
+    for pid in range(ENDS_KEPT + 10):
+        handover.ended(pid, 1, 0)
+    assert handover.status(9, 1) is None
+    assert handover.status(10, 1) == handover.status(ENDS_KEPT + 9, 1) == 0
+
+
+def test_an_end_that_a_kept_pidfd_knows() -> None:
+    with subprocess.Popen(["sh", "-c", "read x; exit 7"], stdin=subprocess.PIPE) as child:
+        start = start_time(child.pid)
+        pidfd = os.pidfd_open(child.pid)
+        child.communicate(b"\n")
+    known = 7 if exit_status(pidfd) is not None else None  # Linux 6.15
+    handover = Handover({f"process-{child.pid}-{start}": pidfd})
+    assert handover.end_of(child.pid, start) == (known, False)
+    assert not is_open(pidfd)
+    assert not handover.held
+
+
+def test_what_systemd_passes() -> None:
+    environ = {"LISTEN_PID": "77", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "X": "y"}
+    assert passed(environ, 78) == {}, "meant for another process"
+    assert environ == {"X": "y"}
+    code = (
+        "import os; from supervise.system.handover import passed\n"
+        "environ = {'LISTEN_PID': '77', 'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'a:b'}\n"
+        "print(passed(environ, 77), environ, os.path.exists('/proc/self/fd/3'), os.path.exists('/proc/self/fd/4'))"
+    )
+    script = 'exec 3</dev/null 4</dev/null; exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == f"{{'a': {LOWEST}, 'b': {LOWEST + 1}}} {{}} False False\n"

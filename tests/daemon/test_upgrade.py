@@ -1,0 +1,118 @@
+"""Upgrades in place: what is refused, and what stays."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervise.daemon.upgrade import REHEARSAL
+from supervise.system.journal import SCHEMA
+from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment
+from tests.tools import wait_for
+
+PROGRAMS = """
+[program:lines]
+command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
+stdout_logfile = {place}/lines.log
+[program:cat]
+command = cat
+stdout_logfile = {place}/cat.log
+startsecs = 0
+"""
+
+
+def upgrade(daemon: Daemon, times: int = 1) -> None:
+    """By signal, and until it has come about so many times since the start."""
+    daemon.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: daemon.log.count("supervisord started with pid") == times + 1, "an upgrade")
+
+
+def test_all_stays(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS)
+    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat")}
+    before = daemon.info("lines")
+    for times in (1, 2, 3):
+        upgrade(daemon, times)
+        daemon.disconnect()
+        assert daemon.rpc.supervisor.getPID() == daemon.pid
+        assert {name: daemon.info(name)["pid"] for name in pids} == pids
+        assert daemon.info("lines")["start"] == before["start"]
+        assert psutil.Process(pids["cat"]).ppid() == daemon.pid, "still a child"
+        daemon.rpc.supervisor.sendProcessStdin("cat", f"hello {times}\n")
+        wait_for(lambda times=times: f"hello {times}\n" in daemon.read("cat.log"))
+    os.kill(pids["cat"], signal.SIGKILL)
+    wait_for(lambda: "exited: cat (terminated by SIGKILL" in daemon.log)
+    daemon.rpc.supervisor.stopProcess("lines")
+    numbers = [int(line.split()[1]) for line in daemon.read("lines.log").splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
+    assert daemon.stop() == 0
+    assert daemon.read("main.pid") == ""
+
+
+def test_descriptors_do_not_grow(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS)
+    daemon.wait_state("lines", "RUNNING")
+    counts = []
+    for times in range(1, 5):
+        upgrade(daemon, times)
+        daemon.disconnect()
+        daemon.states()
+        counts.append(psutil.Process(daemon.pid).num_fds())
+    assert counts[-1] <= counts[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("[program:cat]\n", ""), "command"),
+        ((PROGRAMS.replace("startsecs = 0", "startsecs = soon"), ""), "startsecs"),
+        ((PROGRAMS, "pidfile = {place}/other.pid"), "pidfile"),
+        ((PROGRAMS, "user = daemon"), "user has changed"),
+    ],
+)
+def test_what_is_refused_changes_nothing(supervisors: Supervisors, change: tuple[str, str], complaint: str) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS)
+    pid = daemon.wait_state("cat", "RUNNING")["pid"]
+    if "pidfile" in change[1]:
+        daemon.config.write_text(daemon.config.read_text().replace("main.pid", "other.pid"))
+    else:
+        daemon.configure(*change)
+    daemon.process.send_signal(signal.SIGUSR1)
+    log = daemon.wait_log("upgrade refused, nothing has been changed: ")
+    assert complaint in log.split("upgrade refused, nothing has been changed: ")[1].splitlines()[0]
+    assert daemon.info("cat")["pid"] == pid
+    assert log.count("supervisord started") == 1
+
+
+def rehearse(place: Path, **needs: object) -> subprocess.CompletedProcess[str]:
+    known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid()} | needs
+    command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
+    env = environment(place, **{REHEARSAL: json.dumps(known)})
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=place, timeout=60)
+
+
+def test_a_rehearsal_touches_nothing(place: Path) -> None:
+    (place / "s.conf").write_text(configuration(place, PROGRAMS))
+    done = rehearse(place)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = rehearse(place, schema=SCHEMA + 1)
+    assert done.returncode == 2
+    assert "is older than what the running daemon remembers" in done.stderr
+    assert os.listdir(place) == ["s.conf"]
+
+
+def test_new_code_that_cannot_even_be_loaded(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    broken = place / "broken"
+    daemon = supervisors.start("supervise", PROGRAMS, place=place, env={"PYTHONPATH": f"{broken}:{os.getcwd()}"})
+    daemon.wait_state("cat", "RUNNING")
+    (broken / "supervise").mkdir(parents=True)
+    (broken / "supervise" / "__init__.py").write_text("raise ImportError('half installed')")
+    daemon.process.send_signal(signal.SIGUSR1)
+    log = daemon.wait_log("upgrade refused, nothing has been changed: ")
+    assert "half installed" in log
+    assert daemon.states()["cat:cat"] == "RUNNING"

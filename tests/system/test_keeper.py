@@ -1,0 +1,239 @@
+"""The keeper as the program it is, with stand-ins for the daemon."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from supervise.system import keeper
+from tests.tools import ROOT, wait_for
+
+# A daemon that obeys what is written into the file `orders`, a line a step, and tells in the file `told`.
+DAEMON = """
+import json, os, signal, socket, subprocess, sys, time
+place = sys.argv[1]
+sys.path.insert(0, {root!r})
+from supervise.system.bequest import inherit
+from supervise.system.keeping import Keeper, start_keeper
+def tell(*words):
+    with open(f"{{place}}/told", "a") as file:
+        print(*words, file=file)
+def hear():
+    try:
+        return link.sock.recv(100) or "nothing"
+    except ConnectionResetError:
+        return "nothing"
+given, facts = inherit(os.environ)
+for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+    signal.signal(number, lambda number, frame: tell("signal", signal.Signals(number).name))
+if facts:
+    link = Keeper(socket.socket(fileno=given.pop("keeper")))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM))
+else:
+    link = start_keeper([sys.executable, *sys.orig_argv[1:]], {{"cwd": place, "x": "y"}})
+tell("start", os.getpid(), os.getppid(), os.getcwd(), json.dumps(sorted(given)), json.dumps(facts))
+with open(f"{{place}}/orders") as orders:
+    while True:
+        line = orders.readline()
+        if not line:
+            time.sleep(0.01)
+            continue
+        exec(line)
+        tell("done", line.strip())
+"""
+
+
+class Kept:
+    """A daemon with its keeper."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        (place / "orders").touch()
+        (place / "told").touch()
+        command = [sys.executable, "-c", DAEMON.format(root=str(ROOT)), str(place)]
+        self.process = subprocess.Popen(command, cwd=place)
+        self.number = 0
+        self.start = self.started()
+
+    @property
+    def told(self) -> list[str]:
+        return (self.place / "told").read_text().splitlines()
+
+    @property
+    def pid(self) -> int:
+        return int(self.start[1])
+
+    def started(self) -> list[str]:
+        """The next start that it tells: words."""
+        self.number += 1
+        starts = wait_for(
+            lambda: [line for line in self.told if line.startswith("start ")][self.number - 1 :], "another start"
+        )
+        return starts[0].split(" ", 5)
+
+    def order(self, line: str) -> None:
+        """Have the daemon execute a line of Python."""
+        count = self.told.count(f"done {line}")
+        with (self.place / "orders").open("a") as file:
+            print(line, file=file)
+        wait_for(lambda: self.told.count(f"done {line}") > count, line)
+
+    def kill(self) -> dict[str, object]:
+        """End the daemon; returns what the next one is told."""
+        (self.place / "orders").write_text("")
+        os.kill(self.pid, signal.SIGKILL)
+        self.start = self.started()
+        return json.loads(self.start[5].split("] ", 1)[1] if "] " in self.start[5] else self.start[5])  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    one = Kept(tmp_path)
+    yield one
+    for process in psutil.Process(one.process.pid).children(recursive=True) if one.process.poll() is None else []:
+        process.kill()
+    one.process.kill()
+    one.process.wait()
+
+
+def test_another_daemon_in_the_place_of_a_dead_one(kept: Kept) -> None:
+    assert kept.pid != kept.process.pid == int(kept.start[2])
+    kept.order("link.say('ready')")
+    first = kept.pid
+    facts = kept.kill()
+    assert kept.pid != first
+    assert int(kept.start[2]) == kept.process.pid, "a child of the same keeper"
+    assert facts == {"cwd": str(kept.place), "x": "y", "died": [first, 9, 1], "ending": False, "ends": []}
+
+
+def test_descriptors_outlive_the_daemon(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    kept.order("reader, writer = os.pipe(); os.write(writer, b'kept'); link.hold('pipe-1', reader)")
+    kept.order("link.hold('b', writer); link.hold('c', writer); link.release('c'); link.hold('b', reader)")
+    kept.order("link.hold('process-1-2', writer)")
+    kept.kill()
+    assert json.loads(kept.start[4] + " " + kept.start[5].split("]")[0] + "]") == ["b", "pipe-1"]
+    kept.order("tell(os.read(given['pipe-1'], 10), os.fstat(given['b']).st_ino == os.fstat(given['pipe-1']).st_ino)")
+    assert "b'kept' True" in kept.told
+    kept.order("link.release('pipe-1')")
+    kept.kill()
+    assert kept.start[4] == '["b"]'
+    files = psutil.Process(kept.process.pid).num_fds()
+    assert files < 12
+
+
+def test_it_reaps_what_a_dead_daemon_left(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    kept.order("a = subprocess.Popen(['sh', '-c', 'exit 3']); tell('child', a.pid)")
+    kept.order("b = subprocess.Popen(['sleep', '1000']); tell('child', b.pid)")
+    one, two = (int(line.split()[1]) for line in kept.told if line.startswith("child"))
+    wait_for(lambda: psutil.Process(one).status() == psutil.STATUS_ZOMBIE)
+    start = int(Path(f"/proc/{two}/stat").read_text().rpartition(")")[2].split()[19])
+    ends = kept.kill()["ends"]
+    assert isinstance(ends, list)
+    assert [[pid, status] for pid, _, status in ends] == [[one, 3 << 8]]
+    assert psutil.Process(two).ppid() == kept.process.pid
+    os.kill(two, signal.SIGTERM)
+    kept.order("import select; select.select([link.sock], [], [], 30); tell(link.sock.recv(100))")
+    assert f"b'ended {two} {start} 15'" in kept.told
+    ends = kept.kill()["ends"]
+    assert isinstance(ends, list)
+    assert [[pid, status] for pid, _, status in ends] == [[one, 3 << 8], [two, 15]]
+
+
+def test_it_ends_as_the_daemon_ends(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    with (kept.place / "orders").open("a") as file:
+        print("os._exit(0)", file=file)
+    assert kept.process.wait(30) == 0
+
+
+@pytest.mark.parametrize(("end", "status"), [("os._exit(2)", 2), ("os.kill(os.getpid(), 9)", 137)])
+def test_a_daemon_that_never_served_is_not_started_again(kept: Kept, end: str, status: int) -> None:
+    with (kept.place / "orders").open("a") as file:
+        print(end, file=file)
+    assert kept.process.wait(30) == status
+
+
+def test_a_daemon_that_was_told_to_end_may_say_its_status(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    kept.order("link.say('ending')")
+    with (kept.place / "orders").open("a") as file:
+        print("os._exit(5)", file=file)
+    assert kept.process.wait(30) == 5
+
+
+def test_a_shutdown_is_brought_to_its_end(kept: Kept) -> None:
+    """A daemon that dies while it stops its programs is started again, to stop the rest of them, but not for ever."""
+    kept.order("link.say('ready')")
+    kept.order("link.say('ending')")
+    for _ in range(2):
+        assert kept.kill()["ending"] is True
+    os.kill(kept.pid, signal.SIGKILL)
+    assert kept.process.wait(30) == 137
+
+
+def test_signals_are_passed_on(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+        kept.process.send_signal(number)
+        wait_for(lambda number=number: f"signal {number.name}" in kept.told)
+    assert kept.kill()["ending"] is True, "after SIGTERM"
+
+
+def test_signals_reach_a_daemon_that_only_begins(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    os.kill(kept.pid, signal.SIGKILL)
+    wait_for(lambda: [child for child in psutil.Process(kept.process.pid).children() if child.pid != kept.pid])
+    kept.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "signal SIGHUP" in kept.told)
+    assert "signal SIGTERM" not in kept.told
+
+
+def test_who_dies_again_and_again_waits_and_the_pidfile_says_for_whom(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    kept.order(f"lock = os.open('{kept.place}/pid', os.O_RDWR | os.O_CREAT); link.hold('lock', lock)")
+    assert kept.kill()["died"][2] == 1  # type: ignore[index]
+    began = time.monotonic()
+    assert kept.kill()["died"][2] == 2  # type: ignore[index]
+    assert time.monotonic() - began > 0.9
+    assert (kept.place / "pid").read_text() == f"{kept.process.pid}\n"
+
+
+def test_the_daemon_hears_that_its_keeper_is_dead(kept: Kept) -> None:
+    kept.order("link.say('ready')")
+    kept.process.kill()
+    kept.process.wait()
+    kept.order("tell('heard', hear())")
+    assert "heard nothing" in kept.told
+    kept.order("link.say('ready'); link.hold('x', 0); link.release('x')")
+    os.kill(kept.pid, signal.SIGKILL)
+
+
+def test_descriptors_have_a_bound(kept: Kept) -> None:
+    """However many it is asked to hold, it can still start a daemon."""
+    import resource
+
+    kept.order("link.say('ready')")
+    resource.prlimit(kept.process.pid, resource.RLIMIT_NOFILE, (256, 256))
+    kept.order("[link.hold(f'n{number}', 0) for number in range(300)]")
+    kept.kill()
+    names = json.loads(kept.start[4] + " " + kept.start[5].split("]")[0] + "]")
+    assert len(names) == 256 - keeper.RESERVE
+
+
+def test_it_is_small(kept: Kept) -> None:
+    process = psutil.Process(kept.process.pid)
+    wait_for(lambda: "keeper of" in " ".join(process.cmdline()))
+    wait_for(lambda: process.status() == psutil.STATUS_SLEEPING)
+    assert process.memory_full_info().uss < 12 << 20
+    code = "import sys, supervise.system.keeper; print([n for n in sys.modules if n.startswith('supervise.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "['supervise.system', 'supervise.system.keeper']\n", "nothing of ours"
