@@ -9,6 +9,7 @@ from itertools import groupby
 from supervise.config.model import Config
 from supervise.core.events import DaemonState, State, Stop, Timeout
 from supervise.daemon import namespec
+from supervise.daemon.listeners import Listener
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
@@ -16,6 +17,7 @@ from supervise.errors import CommandError, ConfigErrors, Fault
 
 log = logging.getLogger("supervise")
 
+LAST_EVENTS = 1.0  # seconds that event listeners have, when all else has stopped, for what waits for them
 DIE_NOTICE = 3.0  # seconds between the lines "waiting for A, B to die" (supervisord)
 
 
@@ -105,8 +107,11 @@ class Lifecycle:
         notices = self._loop.create_task(self._watch_them_die(everything))
         try:
             async with asyncio.timeout(timeout):
-                for _, level in groupby(sorted(everything, key=self._level), key=self._level):
-                    await supervisor.stop(level)
+                for (listens, _), level in groupby(sorted(everything, key=self._level), key=self._level):
+                    members = list(level)
+                    if listens:
+                        await self._let_them_finish(members)
+                    await supervisor.stop(members)
         except TimeoutError:
             log.warning("shutdown_timeout is over after %g seconds, killing what is left", timeout)
             for process in everything:
@@ -119,6 +124,13 @@ class Lifecycle:
 
     def _level(self, process: Process) -> tuple[bool, int]:
         return process.config.kind == "eventlistener", -self._supervisor.groups[process.group].config.priority
+
+    async def _let_them_finish(self, members: Iterable[Process]) -> None:
+        """Event listeners may still deal with what they have not been told yet, if they are quick."""
+        listeners = [process.wiring for process in members if isinstance(process.wiring, Listener)]
+        until = self._loop.time() + LAST_EVENTS
+        while self._loop.time() < until and not all(listener.up_to_date for listener in listeners):
+            await asyncio.sleep(0.01)
 
     async def _watch_them_die(self, everything: Iterable[Process]) -> None:
         """Say what is still there, at once and every DIE_NOTICE seconds, in supervisord's words and order."""

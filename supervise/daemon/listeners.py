@@ -88,6 +88,12 @@ class Listener:
         return self._run.item if self._run else None
 
     @property
+    def up_to_date(self) -> bool:
+        """Whether it has dealt with all events so far, or never will."""
+        hopeless = self.process.state is not State.RUNNING or self.state is ListenerState.UNKNOWN
+        return hopeless or (self.item is None and not self.pool.backlog)
+
+    @property
     def available(self) -> bool:
         """Whether it can be sent an event now."""
         return self.process.state is State.RUNNING and self.state is ListenerState.READY

@@ -289,7 +289,7 @@ def test_nothing_is_lost_when_200_programs_start_before_their_listener(superviso
 def test_a_listener_leaves_with_its_daemon(supervisors: Supervisors, number: int) -> None:
     place = supervisors.place()
     config = f"[eventlistener:text]\ncommand={python(place, 'text', SLOW_STARTER)} {place}/events\nevents=EVENT\n"
-    config += "[program:slow]\ncommand=sh -c \"trap 'sleep 1; exit' TERM; sleep 1000 & wait\"\nkillasgroup=true\n"
+    config += "[program:other]\ncommand=sleep 1000\nstartsecs=0\n"
     daemon = supervisors.start("supervise", config, place=place)
     daemon.wait_state("text", "RUNNING")
     wait_for(lambda: "SUPERVISOR_STATE_CHANGE_RUNNING" in daemon.read("events"))
@@ -300,6 +300,7 @@ def test_a_listener_leaves_with_its_daemon(supervisors: Supervisors, number: int
     wait_for(lambda: not alive(listener), "the listener reads the end of its stdin")
     if number == signal.SIGTERM:
         assert "SUPERVISOR_STATE_CHANGE_STOPPING" in daemon.read("events")
+        assert told_of(daemon, "other")[-1] == "PROCESS_STATE_STOPPED from_state:STOPPING pid:N"
     else:
         again = supervisors.run("supervise", daemon.config, place)
         wait_for(lambda: pid(again, "text") not in (0, listener), "a new listener")
