@@ -101,6 +101,8 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
     ctx.obj = configuration
     if ctx.invoked_subcommand is not None:
         return
+    if sys.getfilesystemencoding() != "utf-8":  # the locale's: names of files and variables would be in that (B55)
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     overrides = {
         flag.option: "true" if value is True else str(value)
         for flag in FLAGS
