@@ -1,11 +1,12 @@
-"""What differs between two configurations: supervisord's answer for groups, and what to do about each process."""
+"""What differs between two configurations: supervisord's answer for groups, what to do about each process,
+and what concerns the daemon itself."""
 
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from supervise.config.declare import Change
-from supervise.config.model import AUTO, GroupConfig, ProgramConfig
+from supervise.config.model import AUTO, Config, GroupConfig, ProgramConfig
 
 LOG_FILES = ("stdout_logfile", "stderr_logfile")
 
@@ -74,3 +75,15 @@ def changes(old: ProgramConfig, new: ProgramConfig) -> Iterable[tuple[str, Chang
         said = field.metadata.get("option") or field.metadata
         if field.compare and "changed" in said and getattr(old, field.name) != getattr(new, field.name):
             yield field.name, said["changed"]
+
+
+def of_the_daemon(old: Config, new: Config) -> list[str]:
+    """Options of the daemon and its servers that differ, as "[section] option"; "[section]" if it came or went."""
+    before = {"supervisord": old.daemon} | {server.section: server for server in old.servers}
+    after = {"supervisord": new.daemon} | {server.section: server for server in new.servers}
+    found = [f"[{section}]" for section in sorted(before.keys() ^ after.keys())]
+    for section in before.keys() & after.keys():
+        was, will_be = before[section], after[section]
+        names = [field.name for field in dataclasses.fields(was) if field.compare]
+        found += [f"[{section}] {name}" for name in names if getattr(was, name) != getattr(will_be, name, None)]
+    return sorted(found)

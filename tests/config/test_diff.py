@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from supervise.config.declare import Change
-from supervise.config.diff import Diff, changes, classify, diff, same_frame
+from supervise.config.diff import Diff, changes, classify, diff, of_the_daemon, same_frame
 from supervise.config.load import Examination
 from supervise.config.model import AUTO, AutoRestart, GroupConfig, ProgramConfig, SocketConfig
 from supervise.config.sections import options_of
@@ -120,3 +120,19 @@ def test_a_common_variable_changes_every_group(look: Look) -> None:
     assert loud
     assert diff(old.groups, new.groups).changed == ("a", "b")
     assert not diff(old.groups, loud.groups)
+
+
+def test_what_an_update_does_not_touch(look: Look) -> None:
+    unix = "[unix_http_server]\nfile = /run/x.sock\n"
+    inet = "[inet_http_server]\nport = 127.0.0.1:9\n"
+    old, same, new = (
+        look(text).config
+        for text in (
+            f"[supervisord]\n{unix}",
+            f"[supervisord]\n{unix}[program:a]\ncommand = a\n",
+            f"[supervisord]\nloglevel = debug\nminfds = 99\n{unix}chmod = 0770\n{inet}",
+        )
+    )
+    assert of_the_daemon(old, same) == []
+    wanted = ["[inet_http_server]", "[supervisord] loglevel", "[supervisord] minfds", "[unix_http_server] chmod"]
+    assert of_the_daemon(old, new) == wanted
