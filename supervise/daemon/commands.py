@@ -5,11 +5,12 @@ A verb over several processes answers with one `Result` each and never raises fo
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
 from supervise import __version__
-from supervise.config.diff import Diff
+from supervise.config.diff import Diff, of_the_daemon
 from supervise.config.model import Config
 from supervise.config.show import as_json
 from supervise.core.events import DaemonState, RemoteCommunication, State
@@ -25,6 +26,8 @@ from supervise.daemon.stdinqueue import StdinQueues
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
 from supervise.errors import CommandError, Fault
+
+log = logging.getLogger("supervise")
 
 SUPERVISOR_VERSION = "4.3.0"  # the dialect we speak: what `getSupervisorVersion` answers
 API_VERSION = "3.0"
@@ -98,7 +101,7 @@ class Commands:
             uptime=round(self._loop.time() - self._lifecycle.since, 3),
             config_file=self.config.file,
             counts=counts,
-            problems=self._lifecycle.problems(),
+            problems=(*self._lifecycle.problems(), *self._not_in_force()),
         )
 
     def events(self) -> Subscription:
@@ -227,12 +230,16 @@ class Commands:
     async def reread(self) -> Diff:
         """Read the configuration anew and tell which groups differ. Raises CommandError(CANT_REREAD)."""
         self._must_run()
-        return await self._updater.reread()
+        found = await self._updater.reread()
+        self._tell_what_waits()
+        return found
 
     async def update(self, groups: Sequence[str] = (), *, dry_run: bool = False) -> list[Step]:
         """Reread, and make the active groups (or only `groups`) what the files say. Raises CommandError."""
         self._must_run()
-        return await self._updater.update(groups, dry_run=dry_run)
+        steps = await self._updater.update(groups, dry_run=dry_run)
+        self._tell_what_waits()
+        return steps
 
     async def add(self, group: str) -> None:
         """Make a configured group active. Raises CommandError: BAD_NAME, ALREADY_ADDED."""
@@ -273,6 +280,16 @@ class Commands:
         await self.upgrader()
 
     # Within
+
+    def _not_in_force(self) -> list[str]:
+        """What the files say of the daemon itself that an update does not touch (B57)."""
+        begun = self._lifecycle.config
+        found = of_the_daemon(begun, self.config) if begun is not None else []
+        return [f"changed in the files, not in force before a reload or a restart: {', '.join(found)}"] if found else []
+
+    def _tell_what_waits(self) -> None:
+        for problem in self._not_in_force():
+            log.warning(problem)
 
     def _must_run(self) -> None:
         if self.supervisor.state is not DaemonState.RUNNING:
