@@ -1,0 +1,244 @@
+"""B47 to B59: defects of supervisord 4.3.0 as a daemon and of its client, and that they are not here.
+
+A test is named after its row; where the real one shows the defect within seconds, it is asked too. B52 (the
+exit code of a main program) belongs to a feature of its own.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import (
+    KINDS,
+    Daemon,
+    Kind,
+    Supervisors,
+    client_command,
+    configuration,
+    daemon_command,
+    environment,
+    proxy,
+    wait_answer,
+)
+from tests.tools import ROOT, alive, free_ports, need_root, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+WEB = "[program:web]\ncommand = sleep 1000\nstartsecs = 0\n"
+
+
+def run(kind: Kind, place: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The daemon's command line, up to its end."""
+    command = [*daemon_command(kind), *words]
+    whole = environment(place, **env)
+    return subprocess.run(command, capture_output=True, text=True, cwd=place, env=whole, timeout=60)
+
+
+def test_b47_a_second_instance_touches_nothing(supervisors: Supervisors) -> None:
+    for kind in KINDS:
+        daemon = supervisors.start(kind, WEB)
+        pid = daemon.wait_state("web", "RUNNING")["pid"]
+        before = daemon.log
+        again = run(kind, daemon.place, "-n", "-c", "s.conf")
+        assert again.returncode == 2
+        assert (daemon.log == before) is (kind == "supervise")
+        assert (str(daemon.pid) in again.stderr) is (kind == "supervise"), "it says who is there"
+        assert daemon.info("web")["pid"] == pid
+
+
+def test_b48_a_pid_in_the_pidfile_alone_means_nothing(supervisors: Supervisors) -> None:
+    """What counts is the lock. At the end the file is removed only by whom it belongs to."""
+    place = supervisors.place()
+    (place / "main.pid").write_text(f"{os.getpid()}\n")
+    daemon = supervisors.start("supervise", WEB, place=place)
+    assert daemon.read("main.pid") == f"{daemon.pid}\n"
+    pid = daemon.wait_state("web", "RUNNING")["pid"]
+    (place / "main.pid").write_text("1\n")
+    again = run("supervise", place, "-n", "-c", "s.conf")
+    assert again.returncode == 2, "the file was rewritten, the lock is still there"
+    assert alive(pid)
+
+
+def test_b49_a_deleted_socket_comes_back(supervisors: Supervisors) -> None:
+    daemons = [supervisors.start(kind, "") for kind in KINDS]
+    for daemon in daemons:
+        daemon.disconnect()
+        daemon.socket.unlink()
+    mine, real = daemons
+    wait_for(mine.socket.exists)
+    wait_answer(mine)
+    assert not real.socket.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_b49_a_stale_socket_is_no_obstacle_and_a_file_is_not_removed(supervisors: Supervisors, kind: Kind) -> None:
+    place = supervisors.place()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(place / "s.sock"))
+    daemon = supervisors.start(kind, "", place=place)
+    assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
+    if kind == "supervise":
+        other = supervisors.place()
+        (other / "s.sock").write_text("somebody's notes")
+        (other / "s.conf").write_text(configuration(other, ""))
+        assert run(kind, other, "-n", "-c", "s.conf").returncode == 2
+        assert (other / "s.sock").read_text() == "somebody's notes"
+
+
+def test_b50_a_reload_keeps_the_port_and_refuses_nobody(supervisors: Supervisors) -> None:
+    (port,) = free_ports(1)
+    inet = f"[inet_http_server]\nport = 127.0.0.1:{port}\nusername = u\npassword = p\n"
+    daemon = supervisors.start("supervise", WEB + inet)
+    daemon.wait_state("web", "RUNNING")
+    refused: list[OSError] = []
+    done = threading.Event()
+
+    def knock() -> None:
+        while not done.is_set():
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=60).close()
+            except OSError as error:
+                refused.append(error)
+
+    knocking = threading.Thread(target=knock)
+    with socket.create_connection(("127.0.0.1", port)):  # a client that stays connected
+        knocking.start()
+        for _ in range(3):
+            assert daemon.ctl("reload", "--wait").returncode == 0
+        done.set()
+        knocking.join()
+    assert refused == []
+    assert daemon.log.count("spawned: 'web'") == 4
+
+
+# Python reads this first: a file system that knows no hard links.
+LINKLESS = """\
+import errno, os
+def link(source, target, **more):
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM), source)
+os.link = link
+"""
+
+
+def test_b51_a_file_system_without_hard_links_will_do(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    (place / "links").mkdir()
+    (place / "links/sitecustomize.py").write_text(LINKLESS)
+    env = {"PYTHONPATH": f"{place}/links:{ROOT}"}
+    daemon = supervisors.start("supervise", "", place=place, env=env)
+    assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
+    assert "stale" not in daemon.log
+    other = supervisors.place()
+    (other / "s.conf").write_text(configuration(other, ""))
+    real = supervisors.run("supervisord", other / "s.conf", other, env=env, answers=False)
+    wait_for(lambda: (real.output + real.read("main.log")).count("Unlinking stale socket") > 3, "again and again")
+
+
+def test_b53_the_start_tells_how_it_ends(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    (place / "s.conf").write_text(configuration(place, WEB))
+    assert run("supervise", place, "-c", "s.conf").returncode == 0
+    with proxy(place / "s.sock") as rpc:  # at once, without waiting for anything
+        assert rpc.supervisor.getState()["statename"] == "RUNNING"
+        rpc.supervisor.shutdown()
+    wait_for(lambda: not (place / "main.pid").exists())
+    (place / "s.conf").write_text(configuration(place, WEB).replace("file = ", "file = /no/such/directory"))
+    failed = run("supervise", place, "-c", "s.conf")
+    assert failed.returncode == 2
+    assert "/no/such/directory" in failed.stderr
+
+
+def test_b54_no_warning_of_the_interpreter_reaches_a_terminal(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    for command in ([*daemon_command("supervise"), "--version"], [*client_command("supervise"), "--version"]):
+        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+    code = (
+        "import sys, supervise.cli.supervise, supervise.cli.supervisectl, supervise.daemon.main, supervise.api.app;"
+        "print({'asyncore', 'asynchat', 'imp', 'pkg_resources', 'cgi', 'distutils'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+ASCII = {"LC_ALL": "POSIX", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ACCENTS = """
+[program:wéb]
+command = sh -c 'echo "$NAME"; exec sleep 1000'
+environment = NAME="é"
+startsecs = 0
+"""
+
+
+def test_b55_files_are_utf8_in_every_locale(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", ACCENTS, env=ASCII)
+    info = daemon.wait_state("wéb", "RUNNING")
+    assert "wéb-stdout" in info["stdout_logfile"]
+    wait_for(lambda: Path(info["stdout_logfile"]).read_text(encoding="utf-8") == "é\n")
+    assert "spawned: 'wéb'" in daemon.log
+    assert "Traceback" not in daemon.log
+    place = supervisors.place()
+    (place / "s.conf").write_text(configuration(place, ACCENTS))
+    real = run("supervisord", place, "-n", "-c", "s.conf", **ASCII)
+    assert real.returncode == 2
+    assert "'ascii' codec can't decode" in real.stderr
+
+
+def test_b56_running_as_root_on_purpose_is_no_alarm(supervisors: Supervisors) -> None:
+    need_root()
+    assert " CRIT Supervisor is running as root" in supervisors.start("supervise", "").log
+    assert "running as root" not in supervisors.start("supervise", "", "user = root\n").log
+
+
+def test_b57_changes_of_the_daemons_own_options_are_told(supervisors: Supervisors) -> None:
+    for kind, told in (("supervise", True), ("supervisord", False)):
+        daemon = supervisors.start(kind, WEB)
+        pid = daemon.wait_state("web", "RUNNING")["pid"]
+        daemon.configure(WEB + "[unix_http_server]\nchmod = 0770\n", "loglevel = debug\n")
+        assert daemon.ctl("reread").stdout == "No config updates to processes\n"
+        for option in ("[supervisord] loglevel", "[unix_http_server] chmod"):
+            assert (option in daemon.log) is told
+        assert daemon.info("web")["pid"] == pid
+
+
+def test_b58_errors_of_the_client_are_one_line(supervisors: Supervisors) -> None:
+    for kind in KINDS:
+        (port,) = free_ports(1)
+        inet = f"[inet_http_server]\nport = 127.0.0.1:{port}\nusername = u\npassword = p\n"
+        daemon = supervisors.start(kind, inet)
+        url = f"http://127.0.0.1:{port}"
+        for words in (("-s", url), ("-s", url, "-u", "u", "-p", "wrong")):
+            done = daemon.ctl(*words, "status")
+            text = done.stdout + done.stderr
+            assert done.returncode != 0
+            assert text.startswith("Server requires authentication\n")
+            assert ("ProtocolError" in text) is (kind == "supervisord")
+            assert (text.count("\n") == 1) is (kind == "supervise")
+
+
+def client(daemon: Daemon, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A client that finds no configuration by itself."""
+    command = [*client_command(daemon.kind), *words, "status"]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=daemon.env | env, timeout=60)
+
+
+def test_b59_the_client_needs_no_section_to_find_its_server(supervisors: Supervisors) -> None:
+    for kind in KINDS:
+        daemon = supervisors.start(kind, WEB)
+        url = f"unix://{daemon.socket}"
+        (daemon.place / "bare.conf").write_text("[supervisord]\n")
+        (daemon.place / "include.conf").write_text("[supervisord]\n[include]\nfiles = *.ini\n")
+        (daemon.place / "client.ini").write_text(f"[supervisorctl]\nserverurl = {url}\n")
+        assert client(daemon, "-s", url).returncode == 0
+        bare = client(daemon, "-c", f"{daemon.place}/bare.conf", "-s", url)
+        included = client(daemon, "-c", f"{daemon.place}/include.conf")
+        for done in (bare, included):
+            assert (done.returncode == 0) is (kind == "supervise"), done
+            assert ("RUNNING" in done.stdout) is (kind == "supervise")
+        if kind == "supervise":
+            assert "RUNNING" in client(daemon, SUPERVISOR_SERVER_URL=url).stdout
