@@ -1,5 +1,6 @@
 """Plugins of [rpcinterface:x]: in a running daemon, by XML-RPC."""
 
+import re
 import textwrap
 import time
 import xmlrpc.client
@@ -12,6 +13,7 @@ from supervise.api.plugins import describe, resolve
 from supervise.config.model import Role
 from tests.api.asking import connected
 from tests.daemons import Daemon, Supervisors, configuration
+from tests.readme import README
 from tests.tools import wait_for
 
 PLUGIN = '''
@@ -245,3 +247,15 @@ def test_descriptions() -> None:
     assert found.signature == ["boolean", "value", "int", "value"]
     assert [found.accepts(count) for count in (1, 2, 3, 9)] == [False, True, True, True]
     assert resolve("os.path:join")("a", "b") == "a/b"
+
+
+def test_the_example_of_the_readme(supervisors: Supervisors) -> None:
+    found = re.search(r"## Plugins.*?```python\n(.*?)```\n\n```ini\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    place = supervisors.place()
+    (place / "deploy.py").write_text(found[1])
+    text = "[group:shop]\nprograms = a,b\n[program:a]\ncommand = cat\nstartsecs = 0\n[program:b]\ncommand = cat\n"
+    daemon = supervisors.start("supervise", text + "startsecs = 0\n" + found[2], place=place, env=environment(place))
+    wait_for(daemon.rpc.deploy.ready, "both run")
+    assert daemon.rpc.deploy.switch("2") == ["SUCCESS"] * 4
+    daemon.wait_log("INFO switching to 2")

@@ -52,7 +52,7 @@ startsecs = 0
 stopasgroup = true
 
 [program:away]
-command = sh -c '(setsid sh -c "trap : TERM HUP INT; sleep 1000; sleep 1000" &) ; exit 0'
+command = sh -c '(setsid sh -c "trap : TERM HUP INT; sleep 1000; sleep 1000" &)'
 startsecs = 0
 autorestart = false
 stop_scope = tree
@@ -107,14 +107,14 @@ def test_wild_children(supervisors: Supervisors) -> None:
     wait_for((place / "written").exists, "a hundred megabytes are taken", 120)
     assert rss(daemon) < before + 64 * MB
     logs = sum(path.stat().st_size for path in place.glob("endless-*"))
-    assert logs <= 2 * MB + 65536
+    assert logs <= 4 * MB + 65536  # a line may go on to twice the size before it is cut
     answers(daemon)
     states = daemon.states()
     name = "größe\u2003\u202etxt"
     assert states[f"{name}:{name}"] == "RUNNING"
     assert daemon.request("GET", f"/api/v1/processes/{quote(name)}/logs/stdout")[2] == "старт\n".encode()
     assert name in daemon.ctl("status").stdout
-    daemon.wait_state("away", "EXITED", "STOPPED", "STOPPING", "RUNNING")
+    daemon.wait_state("away", "EXITED")
     pids = [daemon.info(one)["pid"] for one in ("endless", "closes", "both", "deaf")]
     assert {row["status"] for row in daemon.rpc.supervisor.stopAllProcesses()} == {80}
     assert not [pid for pid in pids if alive(pid)]
