@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 import xmlrpc.client
 from pathlib import Path
@@ -197,6 +198,24 @@ def test_b41_who_changed_what_is_in_the_main_log(ours: Daemon, theirs: Daemon) -
     assert all(f"pid {os.getpid()}" in line or "root" in line or f"uid {os.getuid()}" in line for line in lines), lines
     assert re.search(r"stopProcess.*nobody.*BAD_NAME", ours.log)
     assert "signalProcess" not in theirs.log
+
+
+def test_b42_a_syslog_that_does_not_read_blocks_nobody(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(place / "log"))
+        program = "command = sh -c 'for i in $(seq 5000); do echo \"line $i\"; done; touch {place}/said; exec sleep 9'"
+        daemon = supervisors.start(
+            "supervise",
+            f"[program:a]\n{program}\nstdout_syslog = true\nsyslog_target = unix:{{place}}/log\nsyslog_tag = tagged\n",
+            place=place,
+        )
+        wait_for((place / "said").exists, "it has written everything")
+        wait_for(lambda: Path(daemon.info("a")["stdout_logfile"]).read_text().endswith("line 5000\n"))
+        server.settimeout(30)
+        first = server.recv(10000)
+        assert re.match(rb"<\d+>.*tagged.*: line 1\n?$", first), first
+        assert b"\n" not in first.rstrip(b"\n\0"), "one message a line"
 
 
 def test_b43_one_file_for_both_streams_keeps_their_order(ours: Daemon) -> None:
