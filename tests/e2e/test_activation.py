@@ -1,0 +1,183 @@
+"""gunicorn (PyPI) on a socket of the daemon's: restarted, updated and reloaded under the eyes of its clients."""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.daemons import Daemon, Supervisors, configuration
+from tests.tools import free_ports, need, wait_for
+
+APP = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", "close")])
+    return [b"%d" % os.getppid()]
+"""
+CONFIG = """
+[socket:web]
+address = 127.0.0.1:{port}
+backlog = 512
+
+[socket:admin]
+address = {{place}}/admin.sock
+mode = 0600
+
+[program:app]
+command = {gunicorn} --chdir {{place}} --workers 2 --graceful-timeout 20 app:application
+sockets = web
+startsecs = 0.3
+
+[program:look]
+command = {look}
+sockets = admin, web
+autostart = false
+startsecs = 0
+autorestart = false
+stdout_logfile = {{place}}/look.json
+"""
+LOOK = """
+import json, os, socket
+fds = [socket.socket(fileno=3 + n) for n in range(int(os.environ["LISTEN_FDS"]))]
+print(json.dumps({
+    "own": int(os.environ["LISTEN_PID"]) == os.getpid(),
+    "names": os.environ["LISTEN_FDNAMES"].split(":"),
+    "listening": [s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for s in fds],
+    "families": [s.family.name for s in fds],
+    "blocking": [os.get_blocking(s.fileno()) for s in fds],
+    "open": sorted(int(n) for n in os.listdir("/proc/self/fd")),
+}))
+"""
+
+
+def start(supervisors: Supervisors) -> tuple[Daemon, str, str]:
+    place = supervisors.place()
+    (port,) = free_ports(1)
+    (place / "app.py").write_text(APP)
+    (place / "look.py").write_text(LOOK)
+    config = CONFIG.format(port=port, gunicorn=need("gunicorn"), look=f"{sys.executable} -I -S {place}/look.py")
+    daemon = supervisors.start("supervise", config, place=place)
+    daemon.wait_state("app", "RUNNING")
+    url = f"http://127.0.0.1:{port}/"
+    wait_for(lambda: fetch(url) == str(daemon.info("app")["pid"]), "gunicorn's answer")
+    return daemon, url, config
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+@contextmanager
+def load(url: str) -> Iterator[None]:
+    """Clients in a loop, none of which is refused."""
+    failures: list[str] = []
+    served = 0
+    stop = threading.Event()
+
+    def ask() -> None:
+        nonlocal served
+        while not stop.is_set():
+            try:
+                fetch(url)
+                served += 1
+            except OSError as error:
+                failures.append(repr(error))
+            time.sleep(0.005)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: served > 10)
+        yield
+        before = served
+        wait_for(lambda: served > before + 10)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def new_pid(daemon: Daemon, old: int) -> int:
+    """The pid of the program when it is up again, another than `old`."""
+
+    def changed() -> int:
+        try:
+            info = daemon.info("app")
+        except xmlrpc.client.Fault:  # in the middle of a reload
+            return 0
+        return int(info["pid"]) if info["statename"] == "RUNNING" and info["pid"] != old else 0
+
+    return wait_for(changed)
+
+
+def test_gunicorn_restarts_without_refusing_a_connection(supervisors: Supervisors) -> None:
+    daemon, url, config = start(supervisors)
+    pid = daemon.info("app")["pid"]
+    with load(url):
+        assert daemon.ctl("restart", "app").returncode == 0
+        pid = new_pid(daemon, pid)
+        assert daemon.ctl("restart", "all").returncode == 0
+        pid = new_pid(daemon, pid)
+        daemon.config.write_text(configuration(daemon.place, config.replace("--workers 2", "--workers 1")))
+        assert daemon.ctl("update").returncode == 0
+        pid = new_pid(daemon, pid)
+        assert daemon.ctl("reload").returncode == 0
+        new_pid(daemon, pid)
+    assert daemon.log.count("Creating socket tcp://") == 1
+    assert "Closing socket tcp://" not in daemon.log
+
+
+def test_what_a_program_is_given(supervisors: Supervisors) -> None:
+    daemon, url, _ = start(supervisors)
+    for _ in range(2):
+        daemon.ctl("start", "look")
+    wait_for(lambda: daemon.read("look.json").count("\n") == 2)
+    first, second = map(json.loads, daemon.read("look.json").splitlines())
+    assert first == second
+    assert first == {
+        "own": True,
+        "names": ["admin", "web"],
+        "listening": [1, 1],
+        "families": ["AF_UNIX", "AF_INET"],
+        "blocking": first["blocking"],
+        "open": first["open"],
+    }
+    assert first["blocking"][0] is True
+    assert first["open"][:5] == [0, 1, 2, 3, 4]
+    assert len(first["open"]) == 6, "and what listdir itself opens"
+    assert not (daemon.place / "admin.sock").exists(), "closed, since nobody is up who uses it"
+    assert fetch(url)
+
+
+def test_a_stop_refuses_and_the_daemon_keeps_nothing(supervisors: Supervisors) -> None:
+    daemon, url, _ = start(supervisors)
+    before = os.listdir(f"/proc/{daemon.pid}/fd")
+    daemon.ctl("stop", "app")
+    daemon.wait_log("Closing socket tcp://")
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        fetch(url)
+    for _ in range(3):
+        daemon.ctl("start", "app")
+        daemon.ctl("stop", "app")
+    assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= len(before)
+    assert daemon.stop() == 0
+
+
+def test_an_unknown_socket_is_told_with_its_place(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    config = place / "s.conf"
+    config.write_text(configuration(place, "[socket:web]\naddress = :1\n[program:p]\ncommand = x\nsockets = wep\n"))
+    daemon = supervisors.run("supervise", config, place, answers=False)
+    assert daemon.process.wait(60) == 2
+    assert f"{config}:20: [program:p] sockets: unknown socket 'wep'; did you mean web?" in daemon.output
