@@ -76,10 +76,12 @@ def server_values(server: ServerConfig) -> dict[str, Any]:
         shown |= {"family": "AF_UNIX", "file": server.file, "chmod": server.chmod, "chown": owner}
     else:
         shown |= {"family": "AF_INET", "host": server.host, "port": server.port}
-        shown |= {"certfile": server.certfile, "keyfile": server.keyfile, "client_ca": server.client_ca}
     shown |= {"username": server.username, "password": HIDDEN if server.password else server.password}
-    groups = {key: list(getattr(server, key)) for key in ("admin_groups", "control_groups", "read_groups")}
-    return shown | groups | {"pam_service": server.pam_service}
+    own = ("admin_groups", "control_groups", "read_groups", "pam_service", "certfile", "keyfile", "client_ca")
+    for key in own:  # supervisord has none of these: they are shown where they are set
+        if value := getattr(server, key, None):
+            shown[key] = list(value) if isinstance(value, tuple) else value
+    return shown
 
 
 def user_values(user: UserConfig) -> dict[str, Any]:

@@ -68,13 +68,15 @@ def test_servers_without_passwords() -> None:
         "file": "/x",
         "chmod": 0o700,
         "chown": [-1, -1],
-        "admin_groups": [],
-        "control_groups": [],
-        "read_groups": [],
-        "pam_service": None,
         "username": "u",
         "password": "********",
     }
+
+
+def test_what_supervisord_does_not_have_is_shown_where_it_is_set() -> None:
+    unix = ServerConfig(kind="unix", section="unix_http_server", file="/x", read_groups=("staff",))
+    assert server_values(unix)["read_groups"] == ["staff"]
+    assert "admin_groups" not in server_values(unix)
 
 
 def test_everything_is_json_and_says_where_it_is_from(look: Look) -> None:
