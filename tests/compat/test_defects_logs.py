@@ -263,3 +263,33 @@ def test_b46_following_a_log_survives_rotation_and_halves_no_character(superviso
             daemon.rpc.supervisor.sendProcessStdin("a", f"after {number}\n")
             stream.until(f"after {number}\n".encode())
     assert daemon.read("a.log") == "after 2\n"
+
+
+FLOOD = """
+[program:a]
+command = sh -c 'head -c 200000000 /dev/zero | tr "\\\\0" "\\\\n"; touch {place}/written; exec sleep 1000'
+autostart = false
+startsecs = 0
+stdout_logfile_maxbytes = 1MB
+stdout_logfile_backups = 1
+
+[program:b]
+command = sh -c 'head -c 200000000 /dev/zero; touch {place}/written2; exec sleep 1000'
+autostart = false
+startsecs = 0
+stdout_logfile = /dev/full
+"""
+
+
+def test_memory_is_bounded_under_output(supervisors: Supervisors) -> None:
+    """Whether it is written, thrown away, or asked for by a client that then does not read."""
+    daemon = supervisors.start("supervise", FLOOD)
+    process = psutil.Process(daemon.pid)
+    daemon.request("GET", "/api/v1/daemon")
+    before = process.memory_info().rss
+    with streaming(daemon, "/logtail/a"):
+        for name, mark in (("a", "written"), ("b", "written2")):
+            daemon.rpc.supervisor.startProcess(name)
+            wait_for((daemon.place / mark).exists)
+        assert process.memory_info().rss - before < 60_000_000
+    assert 1 << 20 < sum(path.stat().st_size for path in daemon.place.glob("a-stdout*")) <= 2 << 20

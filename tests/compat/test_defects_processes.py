@@ -422,3 +422,14 @@ def test_b33_a_start_that_fails_says_where_and_why(ours: Daemon, theirs: Daemon)
         why = daemon.wait_state("lost", "FATAL")["spawnerr"]
         assert ("chdir to /no/such: ENOENT" in why) is told
         assert ("/no/such" in daemon.log) is told
+
+
+def test_a_restart_that_fails_says_so(ours: Daemon) -> None:
+    """Others said success. The reply and the exit code tell what has happened."""
+    ours.wait_state("failing", "STOPPED", "FATAL")
+    for words in (("restart", "failing"), ("start", "failing"), ("start", "lost", "failing")):
+        done = ours.ctl(*words)
+        assert "failing: ERROR (" in done.stdout
+        assert "started" not in done.stdout.replace("already started", "")
+        assert done.returncode != 0
+        ours.rpc.supervisor.stopAllProcesses()
