@@ -99,8 +99,9 @@ def lines_of(kind: str, supervisors: Supervisors) -> list[str]:
     (place / "collect.py").write_text(COLLECT)
     command = " ".join([*daemon_command(kind), "-n", "-c", str(config)])  # type: ignore[arg-type]
     script = (
-        "mount -t tmpfs none /mnt && cp -a /dev/null /dev/urandom /mnt/ && mkdir /mnt/shm && ln -s /proc/self/fd /mnt/fd"
-        f" && mount --move /mnt /dev && {sys.executable} {place}/collect.py {place}/seen && exec {command}"
+        "mount -t tmpfs none /mnt && cp -a /dev/null /dev/urandom /mnt/ && mkdir /mnt/shm"
+        " && ln -s /proc/self/fd /mnt/fd && mount --move /mnt /dev"
+        f" && {sys.executable} {place}/collect.py {place}/seen && exec {command}"
     )
     with (place / "output").open("wb") as output:
         daemon = subprocess.Popen(
