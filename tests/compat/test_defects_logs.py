@@ -146,14 +146,18 @@ def test_b37_a_child_never_blocks_on_a_log_that_takes_nothing(ours: Daemon) -> N
 
 def test_b37_a_deleted_log_is_no_end(ours: Daemon) -> None:
     path = Path(ours.info("cycled")["stdout_logfile"])
-    path.unlink(missing_ok=True)
-    ours.rpc.supervisor.startProcess("cycled")
-    ours.rpc.supervisor.stopProcess("cycled")
+
+    def once() -> None:
+        ours.rpc.supervisor.startProcess("cycled")
+        wait_for(lambda: path.read_text().endswith("line\n"))
+        ours.rpc.supervisor.stopProcess("cycled")
+
+    once()
+    path.unlink()
     ours.process.send_signal(signal.SIGUSR2)
     wait_for(path.exists)
-    ours.rpc.supervisor.startProcess("cycled")
-    wait_for(lambda: path.read_text() == "line\n")
-    ours.rpc.supervisor.stopProcess("cycled")
+    once()
+    assert path.read_text() == "line\n"
 
 
 def test_b38_a_log_that_cannot_be_opened_concerns_one_program(ours: Daemon) -> None:
