@@ -19,6 +19,7 @@ from supervise.config.model import Config
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.servers import Servers
 from supervise.errors import ConfigErrors
+from supervise.system.activation import Slots
 from supervise.system.daemonize import Starter, close_all, daemonize
 from supervise.system.handover import Handover
 from supervise.system.keeping import Keeper, Store, start_keeper
@@ -63,6 +64,7 @@ class Ground:
     starter: Starter
     foreground: bool
     cwd: str  # in which relative names of the command line are meant
+    slots: Slots
     keeper: Keeper | None = None
     store: Store | None = None
 
@@ -111,7 +113,7 @@ def prepare(
     load: Callable[[], Config], options: Options, main_log: MainLog, handover: Handover, inherited: frozenset[int]
 ) -> Ground:
     """Everything that may be refused, in an order that leaves nothing behind. Raises ConfigErrors, StartError."""
-    cwd = os.getcwd()
+    cwd, slots = os.getcwd(), Slots()  # which is to have its descriptors before anything is opened
     config = load()
     daemon = config.daemon
     messages = [*config.messages, *raise_limits(config), _choose_user(config)]  # limits as root, who may raise them
@@ -126,7 +128,7 @@ def prepare(
             raise
     except (LockedError, SocketError) as error:
         raise StartError(str(error)) from None
-    ground = Ground(config, load, options, main_log, handover, pidfile, servers, Starter(), True, cwd)
+    ground = Ground(config, load, options, main_log, handover, pidfile, servers, Starter(), True, cwd, slots)
     if handover.facts:
         _take_over(ground)
     else:
@@ -182,6 +184,7 @@ def _settle(ground: Ground, inherited: frozenset[int]) -> None:
         if background(ground.config, os.environ, os.getpid()):
             ground.starter, ground.foreground = daemonize(umask=daemon.umask, directory=daemon.directory), False
             close_all(inherited - _used_as_logs(ground.config))
+            ground.slots.fill()
             log.info("daemonizing the supervisord process")
             if daemon.directory is not None:
                 log.info("set current directory: %r", daemon.directory)

@@ -106,7 +106,7 @@ async def _live(ground: Ground) -> None:
         raise StartError(str(error)) from None
     logs.record_in(memory.directory)
     reaper, bus = Reaper(loop), Bus()
-    supervisor = Supervisor(logs, reaper, bus, memory)
+    supervisor = Supervisor(logs, reaper, bus, memory, ground.slots)
     over = False
     try:
         await _supervise(ground, supervisor, reaper)

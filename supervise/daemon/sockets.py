@@ -18,7 +18,7 @@ from supervise.core.events import AT_REST
 from supervise.daemon.memory import is_alive
 from supervise.daemon.process import Process
 from supervise.system.activation import Launch, Slots, activated
-from supervise.system.handover import Handover
+from supervise.system.handover import Handover, name_of
 from supervise.system.listening import ListenError, Listening, borrow, listen, recognise
 
 log = logging.getLogger("supervise")
@@ -55,6 +55,7 @@ class Sockets:
                 shared.users.add(process)
                 if shared.listening is None and machine.pid is not None:  # it was adopted
                     shared.listening = self._recovered(config, machine.pid if is_alive(process) else None)
+                    self._hold(shared.listening)
 
     def release(self, process: Process) -> None:
         """It needs its sockets no longer; the last one closes them."""
@@ -108,6 +109,7 @@ class Sockets:
             self._close(shared)
         if shared.listening is None:
             shared.listening = self._recovered(config, None) or self._create(config)
+            self._hold(shared.listening)
         elif shared.listening.config != config:
             shared.listening.adapt(config)
         if len(shared.users) == 1:
@@ -134,6 +136,12 @@ class Sockets:
                 return found
         return borrow(pid, config) if pid is not None else None
 
+    def _hold(self, listening: Listening | None) -> None:
+        """Have it kept for a daemon after us."""
+        if listening is not None:
+            fd = listening.sock.fileno()
+            self._handover.hold(fd, name_of(fd, "socket"))
+
     def _close_unused(self) -> None:
         for address in [address for address, shared in self._shared.items() if not shared.users and not shared.kept]:
             self._close(self._shared.pop(address))
@@ -141,6 +149,7 @@ class Sockets:
     def _close(self, shared: _Shared) -> None:
         if shared.listening is not None:
             log.info("Closing socket %s", shared.listening.config.url)
+            self._handover.release(shared.listening.sock.fileno())
             shared.listening.close()
             shared.listening = None
 

@@ -142,6 +142,7 @@ def test_what_a_program_is_given(supervisors: Supervisors) -> None:
     daemon, url, _ = start(supervisors)
     for _ in range(2):
         daemon.ctl("start", "look")
+        daemon.wait_state("look", "EXITED")
     wait_for(lambda: daemon.read("look.json").count("\n") == 2)
     first, second = map(json.loads, daemon.read("look.json").splitlines())
     assert first == second
@@ -156,7 +157,7 @@ def test_what_a_program_is_given(supervisors: Supervisors) -> None:
     assert first["blocking"][0] is True
     assert first["open"][:5] == [0, 1, 2, 3, 4]
     assert len(first["open"]) == 6, "and what listdir itself opens"
-    assert not (daemon.place / "admin.sock").exists(), "closed, since nobody is up who uses it"
+    wait_for(lambda: not (daemon.place / "admin.sock").exists(), "closed, since nobody is up who uses it")
     assert fetch(url)
 
 
