@@ -13,6 +13,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -195,6 +196,10 @@ class Daemon:
             return answer.status, dict(answer.getheaders()), answer.read()
         finally:
             connection.close()
+
+    def api(self, path: str) -> Any:
+        """An answer of the JSON API."""
+        return json.loads(self.request("GET", f"/api/v1{path}")[2])
 
     def disconnect(self) -> None:
         """Close the test's own connection, so that the next call makes a new one."""

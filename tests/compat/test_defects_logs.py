@@ -3,7 +3,6 @@
 A test is named after its row; where the real one shows the defect within seconds, it is asked too.
 """
 
-import json
 import os
 import re
 import signal
@@ -11,7 +10,6 @@ import socket
 import time
 import xmlrpc.client
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -83,11 +81,6 @@ def theirs(pair: Pair) -> Daemon:
     return pair.theirs
 
 
-def get(daemon: Daemon, path: str) -> Any:
-    """An answer of the JSON API."""
-    return json.loads(daemon.request("GET", f"/api/v1{path}")[2])
-
-
 def test_b34_a_child_that_closes_its_output_costs_nothing(ours: Daemon) -> None:
     """A loop that polls a closed pipe would use all the processor time there is."""
     wait_for((ours.place / "mute.started").exists)
@@ -97,9 +90,12 @@ def test_b34_a_child_that_closes_its_output_costs_nothing(ours: Daemon) -> None:
         times = process.cpu_times()
         return times.user + times.system
 
-    before = used()
-    time.sleep(1.0)
-    assert used() - before < 0.25
+    def in_a_while() -> float:
+        before = used()
+        time.sleep(0.4)
+        return used() - before
+
+    assert min(in_a_while() for _ in range(4)) < 0.1
     assert ours.info("mute")["statename"] == "RUNNING"
 
 
@@ -141,7 +137,7 @@ def test_b36_no_descriptors_left_is_told_and_recovered_from(supervisors: Supervi
 
 def test_b37_a_child_never_blocks_on_a_log_that_takes_nothing(ours: Daemon) -> None:
     wait_for((ours.place / "talked").exists, "3 MB are taken off it")
-    assert get(ours, "/processes/talker")["log_dropped"] >= 3000000
+    assert ours.api("/processes/talker")["log_dropped"] >= 3000000
 
 
 def test_b37_a_deleted_log_is_no_end(ours: Daemon) -> None:
@@ -164,7 +160,7 @@ def test_b38_a_log_that_cannot_be_opened_concerns_one_program(ours: Daemon) -> N
     info = ours.wait_state("folder", "RUNNING", "FATAL")
     if info["statename"] == "RUNNING":
         assert alive(info["pid"])
-        assert "directory" in get(ours, "/processes/folder")["log_problem"].lower()
+        assert "directory" in ours.api("/processes/folder")["log_problem"].lower()
     assert f"{ours.place}/folder" in ours.log
     assert ours.info("steady")["statename"] == "RUNNING"
 

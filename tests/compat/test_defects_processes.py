@@ -6,7 +6,6 @@ that tell what has happened.
 """
 
 import ctypes
-import json
 import os
 import re
 import resource
@@ -94,11 +93,6 @@ def theirs(pair: Pair) -> Daemon:
     return pair.theirs
 
 
-def get(daemon: Daemon, path: str) -> Any:
-    """An answer of the JSON API."""
-    return json.loads(daemon.request("GET", f"/api/v1{path}")[2])
-
-
 def aside(act: Callable[[], object]) -> threading.Thread:
     """Another client, at the same time."""
     thread = threading.Thread(target=act)
@@ -139,7 +133,7 @@ def test_b19_waiting_for_a_retry_can_be_ended(ours: Daemon) -> None:
 def test_b20_nothing_is_running_without_a_process(ours: Daemon) -> None:
     shutil.rmtree(ours.place / "gone")
     ours.rpc.supervisor.startProcess("gone")
-    info = get(ours, "/processes/gone")
+    info = ours.api("/processes/gone")
     assert info["statename"] == "RUNNING"
     assert alive(info["pid"])
     wait_for(lambda: "gone/out.log" in ours.log, "the missing directory is told")
@@ -256,7 +250,7 @@ def test_b23_a_clock_that_jumps_changes_no_duration(supervisors: Supervisors, ki
     daemon.rpc.supervisor.startProcess("soon")
     daemon.rpc.supervisor.signalProcess("deaf", "KILL")
     daemon.wait_state("deaf", "STOPPED")
-    assert 0 <= get(daemon, "/processes/young")["uptime"] < 1000
+    assert 0 <= daemon.api("/processes/young")["uptime"] < 1000
 
 
 def test_b24_several_names_are_started_together(ours: Daemon, theirs: Daemon) -> None:
@@ -384,7 +378,7 @@ def test_b30_what_cannot_be_killed_becomes_unknown(supervisors: Supervisors) -> 
         answer = call("supervisor.stopProcess", "a")(daemon)
         assert daemon.info("a")["statename"] == "UNKNOWN"
         assert answer is not True, "a reply tells what has happened"
-        assert get(daemon, "/processes/a")["reason"]
+        assert daemon.api("/processes/a")["reason"]
         assert "killing 'a'" in daemon.log
     finally:
         os.waitpid(pid, 0)  # now its parent may have it

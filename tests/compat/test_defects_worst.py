@@ -331,9 +331,9 @@ def test_b12_rotation_is_bounded_and_cuts_no_line(ours: Daemon, theirs: Daemon) 
 
 
 def test_b13_a_full_disk_stops_nobody_and_is_told_once(ours: Daemon, theirs: Daemon) -> None:
-    dropped = wait_for(lambda: json.loads(ours.request("GET", "/api/v1/processes/full")[2])["log_dropped"])
-    wait_for(lambda: json.loads(ours.request("GET", "/api/v1/processes/full")[2])["log_dropped"] > dropped + 100)
-    info = json.loads(ours.request("GET", "/api/v1/processes/full")[2])
+    dropped = wait_for(lambda: ours.api("/processes/full")["log_dropped"])
+    wait_for(lambda: ours.api("/processes/full")["log_dropped"] > dropped + 100)
+    info = ours.api("/processes/full")
     assert (info["statename"], info["restarts"]) == ("RUNNING", 0)
     assert "No space left on device" in info["log_problem"]
     assert 1 <= ours.log.count("/dev/full") <= 3
@@ -361,7 +361,7 @@ def test_b14_events_wait_for_a_slow_listener_and_a_rude_one_is_restarted(ours: D
     assert "rude: has entered the UNKNOWN state" in theirs.log
     assert theirs.info("rude:rude")["statename"] == "RUNNING", "deaf for ever, and looks well"
     assert len(heard(theirs, "rude")) < 2
-    listener = json.loads(ours.request("GET", "/api/v1/processes/rude:rude")[2])["listener"]
+    listener = ours.api("/processes/rude:rude")["listener"]
     assert listener["state"] in ("READY", "BUSY")
     assert listener["waiting"] == 0
 
