@@ -151,6 +151,11 @@ class Client:
     def reload(self, *, wait: bool = False) -> None:
         self._post("/daemon/reload", {"wait": wait}, timeout=None if wait else USUAL)
 
+    def upgrade(self) -> None:
+        """Have the daemon execute the code that is installed now in its own place. Returns when that has been tried
+        out; the next call is answered by the new code."""
+        self._post("/daemon/upgrade", {}, timeout=None)
+
     def reopen_logs(self) -> None:
         self._post("/daemon/reopen-logs", {})
 

@@ -33,6 +33,11 @@ async def _reload(call: Call) -> Any:
     return {}
 
 
+async def _upgrade(call: Call) -> Any:
+    await call.commands.upgrade()
+    return {}
+
+
 async def _reopen_logs(call: Call) -> Any:
     call.commands.reopen_logs()
     return {}
@@ -268,6 +273,8 @@ ROUTES: Sequence[Route] = (
     _post("/daemon/shutdown", _shutdown, "Begin to shut down.", shapes.EMPTY, _ADMIN, status=202, body=shapes.EMPTY),
     _post("/daemon/reload", _reload, "Validate the configuration, stop everything, begin anew from it.", shapes.EMPTY,
           _ADMIN, body=shapes.RELOAD),
+    _post("/daemon/upgrade", _upgrade, "Try the code that is installed now, then execute it in this daemon's place.",
+          shapes.EMPTY, _ADMIN, status=202, body=shapes.EMPTY),
     _post("/daemon/reopen-logs", _reopen_logs, "Reopen all log files.", shapes.EMPTY, _ADMIN, body=shapes.EMPTY),
     _get("/daemon/log", _main_log, "The main log.", {}, *_LOG_QUERY, media="text/plain"),
     _delete("/daemon/log", _clear_main_log, "Empty the main log."),

@@ -55,6 +55,9 @@ FORMS: dict[str, tuple[tuple[str, str], ...]] = {
         ("update", "Read the configuration and do what it asks for, restarting only what must be."),
         ("update GROUP...", "Only for some groups. --dry-run shows the plan."),
     ),
+    "upgrade": (
+        ("upgrade [--wait]", "Run the daemon's newly installed code in its place: programs, pid and sockets stay."),
+    ),
     "version": (("version", "Show the version the daemon speaks for."),),
     "wait": (("wait NAME... [--for running|stopped] [--timeout S]", "Wait until processes are up, or down."),),
 }

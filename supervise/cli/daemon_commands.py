@@ -1,5 +1,6 @@
 """Actions on groups, the configuration and the daemon itself; and those of the shell: open, help, quit, exit."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -163,6 +164,30 @@ def reload(session: Session, words: Sequence[str], wait: bool) -> None:
             complain_of_config(session, error)
         else:
             session.out("Restarted supervisord")
+
+
+@click.command(help=about("upgrade"))
+@words_argument
+@wait_option
+@pass_session
+def upgrade(session: Session, words: Sequence[str], wait: bool) -> None:
+    """Replace the daemon's code; what the new one has to say against it is told, and nothing has changed then."""
+    if refuses(session, "upgrade", words):
+        return
+    began = time.monotonic()
+    try:
+        session.client.upgrade()
+    except ServerError as error:
+        complain_of_config(session, error)
+        return
+    if not wait:
+        session.out("Upgrading supervise")
+        return
+    daemon = session.client.daemon()  # answered when the new code is there, or has failed
+    if daemon["uptime"] > time.monotonic() - began:
+        session.fail(f"ERROR: {' '.join(daemon['problems']) or 'the upgrade has failed; the main log says why'}")
+    else:
+        session.out(f"Upgraded to supervise {daemon['version']}")
 
 
 @click.command(help=about("version"))

@@ -28,6 +28,10 @@ class Flag(NamedTuple):
     option: str
     help: str
 
+    @property
+    def name(self) -> str:
+        return self.long.lstrip("-").replace("-", "_")
+
 
 FLAGS = (
     Flag("-c", "--configuration", "PATH", "", "Configuration: a file (INI or TOML) or a directory; else searched for."),
@@ -47,6 +51,11 @@ FLAGS = (
     Flag("-a", "--minfds", "N", "minfds", "File descriptors that must be available."),
     Flag("-t", "--strip_ansi", "", "strip_ansi", "Strip ANSI escapes from the logs of programs."),
     Flag("", "--minprocs", "N", "minprocs", "Processes that must be available."),
+    Flag("", "--respawn", "", "", "In the foreground, too, have a tiny parent start the daemon again if it dies."),
+    Flag("", "--no-respawn", "", "", "In the background, do without that parent."),
+    Flag(
+        "", "--stop-leftovers", "", "", "This time, end programs that an earlier daemon left, instead of adopting them."
+    ),
     Flag("", "--profile_options", "LIST", "", "Accepted for supervisord's sake, and ignored."),
 )
 
@@ -87,7 +96,7 @@ class Daemon(click.Group):
 def _params() -> list[click.Parameter]:
     return [
         click.Option(
-            [*filter(None, (flag.short, flag.long)), flag.long.lstrip("-")],
+            [*filter(None, (flag.short, flag.long)), flag.name],
             is_flag=None if flag.value else True,
             metavar=flag.value or None,
             help=flag.help,
@@ -106,16 +115,21 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
     overrides = {
         flag.option: "true" if value is True else str(value)
         for flag in FLAGS
-        if flag.option and (value := values[flag.option]) not in {None, False}
+        if flag.option and (value := values[flag.name]) not in {None, False}
     }
+    if values["respawn"] and values["no_respawn"]:
+        raise click.UsageError("--respawn and --no-respawn exclude each other")
+    respawn = True if values["respawn"] else False if values["no_respawn"] else None
     cwd = os.getcwd()  # what relative names mean, also at a reload from another directory
     path = os.path.join(cwd, _found(cwd) if configuration is None else configuration)
     # The daemon is imported here: --help and the sub-commands have no use for it.
     from supervise.config.load import load  # noqa: PLC0415
     from supervise.config.machine import Machine  # noqa: PLC0415
+    from supervise.daemon.ground import Options  # noqa: PLC0415
     from supervise.daemon.main import run  # noqa: PLC0415
 
-    ctx.exit(run(lambda: load(path, Machine(cwd=cwd), overrides)))
+    options = Options(respawn=respawn, stop_leftovers=bool(values["stop_leftovers"]))
+    ctx.exit(run(lambda: load(path, Machine(cwd=cwd), overrides), options))
 
 
 def _found(cwd: str) -> str:

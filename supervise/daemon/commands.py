@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
 
 from supervise import __version__
 from supervise.config.diff import Diff, of_the_daemon
@@ -33,6 +34,14 @@ SUPERVISOR_VERSION = "4.3.0"  # the dialect we speak: what `getSupervisorVersion
 API_VERSION = "3.0"
 
 
+class Upgrader(Protocol):
+    """Replaces the daemon's code when called. `problem`: why the last attempt failed late, or ""."""
+
+    problem: str
+
+    async def __call__(self) -> None: ...
+
+
 class Commands:
     """The verbs. `lifecycle` and `updater` hold the longer stories: ending, reloading, updating."""
 
@@ -42,7 +51,7 @@ class Commands:
         self._stdins = StdinQueues()
         self._loop = asyncio.get_running_loop()
         self.pid = os.getpid()
-        self.upgrader: Callable[[], Awaitable[None]] | None = None
+        self.upgrader: Upgrader | None = None
 
     # What is
 
@@ -101,7 +110,7 @@ class Commands:
             uptime=round(self._loop.time() - self._lifecycle.since, 3),
             config_file=self.config.file,
             counts=counts,
-            problems=(*self._lifecycle.problems(), *self._not_in_force()),
+            problems=(*self._lifecycle.problems(), *self._not_in_force(), *self._upgrade_problems()),
         )
 
     def events(self) -> Subscription:
@@ -294,6 +303,9 @@ class Commands:
     def _must_run(self) -> None:
         if self.supervisor.state is not DaemonState.RUNNING:
             raise CommandError(Fault.SHUTDOWN_STATE)
+
+    def _upgrade_problems(self) -> tuple[str, ...]:
+        return (self.upgrader.problem,) if self.upgrader and self.upgrader.problem else ()
 
     def _select(self, spec: str) -> list[Process]:
         return namespec.select(self.supervisor.groups, spec)

@@ -194,6 +194,8 @@ class Supervisor:
         process.stopped = time.time()
         if process.child is not None and process.child.stdin is not None:
             process.child.stdin.close()
+        if process.child is not None:
+            self.memory.handover.dismiss(process.child.pid, process.start_time)
         process.child = process.adopted = process.start_time = None
         exits = [effect for effect in effects if isinstance(effect, Changed) and effect.old is not State.STARTING]
         expected = bool(exits) and exits[0].expected
@@ -247,6 +249,7 @@ class Supervisor:
 
     def _spawned(self, process: Process, child: Child) -> None:
         process.child, process.start_time = child, start_time(child.pid)
+        self.memory.handover.entrust(child.pid, process.start_time)
         process.started = time.time()
         process.leftovers = ()
         process.logs.started(child.pid)

@@ -27,6 +27,8 @@ ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembe
 class Safe(Protocol):
     """Somebody who keeps copies of descriptors beyond our death. Any thread; never blocks, never raises."""
 
+    reaps: bool  # and takes, and tells, the exit statuses of our children after that
+
     def hold(self, name: str, fd: int) -> None: ...
 
     def release(self, name: str) -> None: ...
@@ -144,6 +146,19 @@ class Handover:
         return self._seen.get(inode, ())
 
     # Ends
+
+    def entrust(self, pid: int, start: int | None) -> None:
+        """A child has been spawned: if nobody takes its status after our death, have a pidfd kept that knows it."""
+        if self.safe is not None and not self.safe.reaps:
+            with suppress(OSError):
+                pidfd = os.pidfd_open(pid)
+                self.safe.hold(f"process-{pid}-{start}", pidfd)
+                os.close(pidfd)
+
+    def dismiss(self, pid: int, start: int | None) -> None:
+        """It has ended, and its end is known."""
+        if self.safe is not None and not self.safe.reaps:
+            self.safe.release(f"process-{pid}-{start}")
 
     def ended(self, pid: int, start: int, status: int) -> None:
         """Somebody (the keeper) tells how a process ended that he has reaped."""

@@ -79,6 +79,8 @@ class Outbox:
 class Keeper:
     """Our end of the socket to the keeper: a `Safe`, and its voice."""
 
+    reaps = True
+
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._outbox = Outbox(sock)
@@ -128,6 +130,8 @@ class Store:
 
     FDPOLL=0, because a pipe whose writer has ended is not to be thrown away with what is still in it.
     """
+
+    reaps = False
 
     def __init__(self, address: str) -> None:
         """Raises OSError where nobody listens."""

@@ -102,7 +102,7 @@ def test_every_answer_is_as_promised(daemon: Daemon, document: Any) -> None:
 
 def test_the_tour_visits_every_json_route(document: Any) -> None:
     streams = {("GET", "/events"), ("GET", "/daemon/log"), ("GET", "/processes/{namespec}/logs/{channel}")}
-    ends = {("POST", "/daemon/shutdown"), ("POST", "/daemon/reload")}
+    ends = {("POST", "/daemon/shutdown"), ("POST", "/daemon/reload"), ("POST", "/daemon/upgrade")}
     known = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert known == {(method, path) for method, path, *_ in TOUR} | streams | ends
 

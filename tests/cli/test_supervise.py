@@ -125,7 +125,7 @@ def test_options_override_the_file(place: Path) -> None:
     config.write_text(configuration(place, "", "loglevel = error\nidentifier = file\n"))
     code = (
         "import sys; from supervise.cli import supervise; from supervise.daemon import main as daemon\n"
-        "def show(load):\n"
+        "def show(load, options):\n"
         "    d = load().daemon; print(d.loglevel, d.identifier, d.nodaemon, d.logfile, d.logfile_backups, d.umask)\n"
         "    return 0\n"
         "daemon.run = show; supervise.main()"

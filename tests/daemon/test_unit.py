@@ -25,8 +25,11 @@ def test_what_the_daemon_relies_on() -> None:
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(UNIT)
     service = unit["Service"]
-    assert (service["Type"], service["Restart"], service["Delegate"]) == ("notify", "always", "yes")
-    assert service["KillMode"] == "mixed"
+    assert (service["Type"], service["Restart"], service["Delegate"]) == ("notify", "on-failure", "yes")
+    assert service["KillMode"] == "process", "a daemon that is killed takes nobody with it"
+    assert int(service["FileDescriptorStoreMax"]) > 4096
+    assert service["Environment"].startswith("FDSTORE=")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert service["RestartPreventExitStatus"] == "2"
     assert service["WatchdogSec"]
     assert service["ExecReload"].endswith("kill -HUP $MAINPID")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from supervise.daemon.upgrade import REHEARSAL
 from supervise.system.journal import SCHEMA
-from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment
+from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment, proxy
 from tests.tools import wait_for
 
 PROGRAMS = """
@@ -116,3 +117,47 @@ def test_new_code_that_cannot_even_be_loaded(supervisors: Supervisors) -> None:
     log = daemon.wait_log("upgrade refused, nothing has been changed: ")
     assert "half installed" in log
     assert daemon.states()["cat:cat"] == "RUNNING"
+
+
+def test_by_command(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS)
+    pid = daemon.wait_state("cat", "RUNNING")["pid"]
+    done = daemon.ctl("upgrade", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Upgraded to supervise ")
+    assert daemon.log.count("supervisord started with pid") == 2
+    done = daemon.ctl("upgrade")
+    assert (done.returncode, done.stdout) == (0, "Upgrading supervise\n")
+    assert daemon.ctl("pid", "cat").stdout == f"{pid}\n", "asked of the new one"
+    assert daemon.log.count("supervisord started with pid") == 3
+    daemon.configure(PROGRAMS + "startsecs = soon\n[program:x]\n")
+    done = daemon.ctl("upgrade", "--wait")
+    assert done.returncode == 1
+    assert "command" in done.stdout
+    assert daemon.log.count("supervisord started with pid") == 3
+
+
+def test_who_calls_meanwhile_waits(supervisors: Supervisors) -> None:
+    """Callers all the time, and none is refused."""
+    daemon = supervisors.start("supervise", PROGRAMS)
+    daemon.wait_state("cat", "RUNNING")
+    answers, over = [], threading.Event()
+
+    def call() -> None:
+        while not over.is_set():
+            with proxy(daemon.socket) as rpc:
+                answers.append(rpc.supervisor.getPID())
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        upgrade(daemon, 1)
+        count = len(answers)
+        wait_for(lambda: len(answers) > count + 10)
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join(60)
+    assert set(answers) == {daemon.pid}
+    assert len(answers) > 20

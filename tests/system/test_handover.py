@@ -33,6 +33,8 @@ def is_open(fd: int) -> bool:
 class Told:
     """A safe that only remembers what it was told."""
 
+    reaps = False
+
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
         self.said: list[str] = []
@@ -156,6 +158,19 @@ def test_an_end_that_a_kept_pidfd_knows() -> None:
     assert handover.end_of(child.pid, start) == (known, False)
     assert not is_open(pidfd)
     assert not handover.held
+
+
+def test_a_pidfd_for_who_does_not_reap() -> None:
+    handover, safe = Handover(), Told()
+    handover.entrust(os.getpid(), 5)
+    handover.attach(safe)
+    handover.entrust(os.getpid(), 5)
+    handover.entrust(2**22 + 1, 5)  # nobody has it
+    handover.dismiss(os.getpid(), 5)
+    assert safe.said == [f"hold process-{os.getpid()}-5", f"release process-{os.getpid()}-5"]
+    safe.reaps = True
+    handover.entrust(os.getpid(), 5)
+    assert len(safe.said) == 2
 
 
 def test_what_systemd_passes() -> None:
