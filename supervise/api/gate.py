@@ -7,6 +7,7 @@
    supervisord.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +20,8 @@ from supervise.api.pam import role_of
 from supervise.api.problem import Problem
 from supervise.config import passwords
 from supervise.config.model import Role, ServerConfig, UserConfig
+
+log = logging.getLogger("supervise")
 
 # Compared when nobody has that name, so that the answer takes as long: no salt and hash of anybody.
 _NOBODY = f"{passwords.SCRYPT}{passwords.N}${passwords.R}${passwords.P}$AAAAAAAAAAAAAAAAAAAAAA==${'A' * 43}="
@@ -61,6 +64,7 @@ class Gate:
             if role is not None:
                 return replace(caller, role=role)
             if not self._knows_names(server):
+                log.warning("%s is in none of the groups of %s: refused", caller, server.section)
                 raise Problem(403, f"refused: uid {caller.uid} is in none of the groups that may use this socket")
         raise _unknown()
 

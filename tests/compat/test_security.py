@@ -389,6 +389,7 @@ def test_b64_groups_of_a_unix_socket_have_roles(supervisors: Supervisors) -> Non
         assert codes == ["200"] * allowed + ["403"] * (3 - allowed), gids
     assert daemon.rpc.supervisor.reloadConfig() == [[[], [], []]]  # root needs no group
     assert "WARN POST /config/reread by uid" in daemon.log
+    assert "is in none of the groups of unix_http_server: refused" in daemon.log
 
 
 def test_b64_local_users_by_their_password(supervisors: Supervisors) -> None:
