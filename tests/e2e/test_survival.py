@@ -1,0 +1,235 @@
+"""The daemon dies, and its programs do not notice."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy
+from tests.tools import PATIENCE, alive, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = """
+[program:lines]
+command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
+stdout_logfile = {place}/lines.log
+startsecs = 0
+[program:cat]
+command = cat
+stdout_logfile = {place}/cat.log
+startsecs = 0
+[program:ends]
+command = bash -c 'read x; echo last words; exit $x'
+stdout_logfile = {place}/ends.log
+startsecs = 0
+autorestart = false
+[program:idle]
+command = sleep 1000
+autostart = false
+"""
+
+
+@contextmanager
+def in_background(place: Path, programs: str = PROGRAMS, supervisord: str = "", *options: str) -> Iterator[Path]:
+    """A daemon with its keeper; the pidfile. Told to end afterwards, and waited for."""
+    (place / "s.conf").write_text(configuration(place, programs, supervisord))
+    command = [*daemon_command("supervise"), "-c", str(place / "s.conf"), *options]
+    subprocess.run(command, env=environment(place), cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    pidfile = place / "main.pid"
+    keeper = psutil.Process(psutil.Process(int(pidfile.read_text())).ppid())
+    try:
+        yield pidfile
+    finally:
+        if pidfile.exists():
+            os.kill(int(pidfile.read_text()), signal.SIGTERM)
+        if "keeper.py" in " ".join(keeper.cmdline() if keeper.is_running() else []):
+            keeper.wait(PATIENCE)
+
+
+def pid_of(place: Path, name: str) -> int:
+    with proxy(place / "s.sock") as rpc:
+        return int(rpc.supervisor.getProcessInfo(name)["pid"])  # type: ignore[index, call-overload, arg-type]
+
+
+def info(place: Path, name: str) -> dict[str, object]:
+    with proxy(place / "s.sock") as rpc:
+        return dict(rpc.supervisor.getProcessInfo(name))  # type: ignore[arg-type, call-overload]
+
+
+def kill(pidfile: Path) -> int:
+    """Kill the daemon that serves now; returns the pid of the next one, when it serves."""
+    old = int(pidfile.read_text())
+    os.kill(old, signal.SIGKILL)
+    with proxy(pidfile.parent / "s.sock") as rpc:  # waits in the queue of the socket
+        new = rpc.supervisor.getPID()
+    assert new != old
+    return int(new)  # type: ignore[call-overload]
+
+
+def test_the_keeper_starts_another_that_knows_all(place: Path) -> None:
+    with in_background(place) as pidfile:
+        pids = {name: pid_of(place, name) for name in ("lines", "cat", "ends")}
+        before = info(place, "lines")
+        assert kill(pidfile) == int(pidfile.read_text())
+        assert {name: pid_of(place, name) for name in pids} == pids
+        assert info(place, "lines")["start"] == before["start"]
+        assert info(place, "idle")["statename"] == "STOPPED"
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.sendProcessStdin("cat", "hello\n")
+            wait_for(lambda: (place / "cat.log").read_text() == "hello\n")
+            rpc.supervisor.sendProcessStdin("ends", "7\n")
+            wait_for(lambda: info(place, "ends")["statename"] == "EXITED")
+            assert info(place, "ends")["exitstatus"] == 7, "it was the keeper's child, who told"
+            rpc.supervisor.stopProcess("lines")
+        numbers = [int(line.split()[1]) for line in (place / "lines.log").read_text().splitlines()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert not alive(pids["lines"])
+    assert not pidfile.exists()
+    assert not (place / "s.sock").exists()
+    assert not any(alive(pid) for pid in pids.values())
+
+
+def test_what_ends_while_no_daemon_runs(place: Path) -> None:
+    with in_background(place) as pidfile:
+        pid, daemon = pid_of(place, "ends"), int(pidfile.read_text())
+        os.kill(daemon, signal.SIGSTOP)  # so that it sees nothing
+        Path(f"/proc/{pid}/fd/0").write_text("5\n")
+        wait_for(lambda: not alive(pid))
+        kill(pidfile)
+        assert info(place, "ends")["exitstatus"] == 5
+        assert (place / "ends.log").read_text() == "last words\n"
+        assert info(place, "ends")["statename"] == "EXITED"
+
+
+def test_random_instants(place: Path) -> None:
+    """Killed again and again, also in the middle of a start: never a second copy, and all is there in the end."""
+    generator = random.Random(7)
+    programs = "".join(f"[program:p{n}]\ncommand = sleep 1000\nstartsecs = 0\nautostart = true\n" for n in range(8))
+    with in_background(place, programs) as pidfile:
+        for _ in range(4):
+            with proxy(place / "s.sock") as rpc:
+                for name in generator.sample(range(8), 4):
+                    rpc.supervisor.stopProcess(f"p{name}")
+                    rpc.supervisor.startProcess(f"p{name}", False)
+            time.sleep(generator.random() * 0.02)
+            kill(pidfile)
+        for n in range(8):
+            wait_for(lambda n=n: info(place, f"p{n}")["statename"] == "RUNNING")
+        known = sorted(pid_of(place, f"p{n}") for n in range(8))
+        keeper = psutil.Process(psutil.Process(int(pidfile.read_text())).ppid())
+        running = sorted(one.pid for one in keeper.children(recursive=True) if one.name() == "sleep")
+        assert running == known
+
+
+def test_a_shutdown_whose_daemon_dies_is_brought_to_its_end(place: Path) -> None:
+    slow = (
+        "[program:slow]\ncommand = bash -c 'trap \"sleep 3; exit 0\" TERM; while :; do sleep 0.1; done'\nstartsecs=0\n"
+    )
+    with in_background(place, slow) as pidfile:
+        pid, daemon = pid_of(place, "slow"), int(pidfile.read_text())
+        time.sleep(0.3)  # bash sets its trap
+        os.kill(daemon, signal.SIGTERM)
+        wait_for(lambda: "waiting for slow to die" in (place / "main.log").read_text())
+        os.kill(daemon, signal.SIGKILL)
+        wait_for(lambda: not pidfile.exists())
+        assert not alive(pid)
+
+
+def test_without_a_keeper_it_goes_on_alone(place: Path) -> None:
+    with in_background(place) as pidfile:
+        daemon = psutil.Process(int(pidfile.read_text()))
+        pid = pid_of(place, "cat")
+        daemon.parent().kill()  # type: ignore[union-attr]
+        wait_for(lambda: "the keeper has gone" in (place / "main.log").read_text())
+        assert pid_of(place, "cat") == pid
+        daemon.kill()
+        wait_for(lambda: not alive(daemon.pid))
+        assert alive(pid)
+        command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
+        subprocess.run(command, env=environment(place), cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert pid_of(place, "cat") == pid
+
+
+def test_two_that_race_to_adopt(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS)
+    pid = daemon.wait_state("cat", "RUNNING")["pid"]
+    daemon.stop(signal.SIGKILL)
+    command = [*daemon_command("supervise"), "-n", "-c", str(daemon.config)]
+    racers = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=daemon.env)
+        for _ in range(2)
+    ]
+    [loser] = wait_for(lambda: [one for one in racers if one.poll() is not None])
+    assert loser.returncode == 2
+    assert "another daemon is already " in loser.communicate()[0]
+    [winner] = [one for one in racers if one is not loser]
+    wait_for(lambda: pid_of(daemon.place, "cat") == pid)
+    winner.terminate()
+    winner.communicate(timeout=60)
+    assert winner.returncode == 0
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("policy", ["adopt", "stop", "ignore", "--stop-leftovers"])
+def test_policies(supervisors: Supervisors, policy: str) -> None:
+    first = supervisors.start("supervise", PROGRAMS)
+    pid = first.wait_state("cat", "RUNNING")["pid"]
+    first.stop(signal.SIGKILL)
+    flag = policy.startswith("--")
+    first.configure(PROGRAMS, "" if flag else f"on_leftover = {policy}")
+    again = supervisors.run("supervise", first.config, first.place, options=("-n", policy) if flag else ("-n",))
+    new = again.wait_state("cat", "RUNNING")["pid"]
+    assert (new == pid) is (policy == "adopt")
+    assert alive(pid) is (policy in {"adopt", "ignore"})
+
+
+def test_adopted_ones_obey(supervisors: Supervisors) -> None:
+    """Reload, update, and a stop of a whole tree."""
+    tree = "[program:tree]\ncommand = bash -c 'sleep 1000 & setsid -w sleep 1001 & wait'\nstop_scope = tree\n"
+    first = supervisors.start("supervise", PROGRAMS + tree)
+    pids = {name: first.wait_state(name, "RUNNING")["pid"] for name in ("cat", "tree", "lines")}
+    wait_for(lambda: len(psutil.Process(pids["tree"]).children(recursive=True)) >= 2)
+    members = [pids["tree"], *(one.pid for one in psutil.Process(pids["tree"]).children())]
+    first.stop(signal.SIGKILL)
+    again = supervisors.run("supervise", first.config, first.place)
+    assert {name: again.info(name)["pid"] for name in pids} == pids
+    again.rpc.supervisor.stopProcess("tree")
+    wait_for(lambda: not alive(members[0]) and not alive(members[1]))
+    again.configure(PROGRAMS.replace("command = cat", "command = cat -u"))
+    assert again.ctl("update").returncode == 0
+    again.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: again.log.count("spawned: 'lines'") == 2)
+    assert not alive(pids["lines"])
+    assert again.stop() == 0
+
+
+def test_a_foreign_process_with_a_recorded_pid_is_left_alone(supervisors: Supervisors) -> None:
+    """Same pid, another start time: what the journal says is about somebody else."""
+    first = supervisors.start("supervise", PROGRAMS)
+    first.wait_state("cat", "RUNNING")
+    first.stop(signal.SIGKILL)
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        from supervise.daemon.memory import open_memory
+        from supervise.system.handover import Handover
+
+        memory = open_memory(f"{first.place}/main.pid", Handover())
+        journal = memory._journal
+        assert journal is not None
+        for slot, record in journal.records.items():
+            if record["name"] == "cat":
+                os.kill(record["pid"], signal.SIGKILL)
+                journal.write(slot, dict(record) | {"pid": stranger.pid})
+        memory.close(everything_stopped=False)
+        again = supervisors.run("supervise", first.config, first.place)
+        assert again.wait_state("cat", "RUNNING")["pid"] != stranger.pid
+        assert again.stop() == 0
+        assert stranger.poll() is None
+        stranger.kill()
