@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from supervise.core.events import DaemonChanged, DaemonState, Notification, State
 from supervise.system.notify import Notifier
 
+AGAIN = 0.1  # seconds after which READY=1 is said again, if the queue was full
+TRIES = 100
 COALESCE = 0.2  # seconds between two status lines, however much happens
 SHOWN = (State.RUNNING, State.STARTING, State.BACKOFF, State.STOPPING, State.FATAL, State.EXITED, State.STOPPED)
 
@@ -27,11 +29,12 @@ class Report:
         self._serving = False
         self._pending: asyncio.TimerHandle | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._saying: asyncio.TimerHandle | None = None
 
     def ready(self) -> None:
         """The daemon serves for the first time."""
         self._serving = True
-        self._notifier.ready(status(self._states()))
+        self._tell_ready()
         self._ping()
 
     def reloading(self) -> None:
@@ -40,7 +43,7 @@ class Report:
 
     def reload_refused(self) -> None:
         """Nothing has changed, and the daemon goes on."""
-        self._notifier.ready(status(self._states()))
+        self._tell_ready()
 
     def told(self, notification: Notification) -> None:
         """A listener of the bus."""
@@ -52,15 +55,20 @@ class Report:
             case DaemonChanged(DaemonState.SHUTDOWN):
                 self._notifier.stopping()
             case DaemonChanged(DaemonState.RUNNING) if self._serving:
-                self._notifier.ready(status(self._states()))
+                self._tell_ready()
             case _:
                 self._pending = self._pending or self._loop.call_later(COALESCE, self._show)
 
     def close(self) -> None:
         """Stop the timers."""
-        for timer in (self._pending, self._watchdog):
+        for timer in (self._pending, self._watchdog, self._saying):
             if timer:
                 timer.cancel()
+
+    def _tell_ready(self, tries: int = TRIES) -> None:
+        """It must not get lost among the descriptors of a thousand programs: who waits for it kills us in the end."""
+        if self._notifier and not self._notifier.ready(status(self._states())) and tries > 1:
+            self._saying = self._loop.call_later(AGAIN, self._tell_ready, tries - 1)
 
     def _show(self) -> None:
         self._pending = None

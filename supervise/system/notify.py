@@ -35,10 +35,10 @@ class Notifier:
             return False
         return True
 
-    def ready(self, status: str = "") -> None:
-        """We serve, after a start or after a reload."""
+    def ready(self, status: str = "") -> bool:
+        """We serve, after a start or after a reload. False: nobody took it, which may be because many messages wait."""
         self._status = status
-        self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+        return self.send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
 
     def reloading(self) -> None:
         """A reload begins; `ready` ends it (Type=notify-reload wants the time, systemd 253)."""

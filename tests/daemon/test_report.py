@@ -101,3 +101,26 @@ def test_without_a_manager_nothing_is_even_looked_at() -> None:
         report.close()
 
     asyncio.run(run())
+
+
+def test_that_it_is_ready_is_said_until_it_is_heard(tmp_path: Path) -> None:
+    """A queue that is full when it is first said must not make the service manager wait for ever."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
+        manager.bind(str(tmp_path / "n"))
+
+        async def run() -> None:
+            notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "n")})
+            while notifier.send("X=1"):
+                pass
+            report = Report(notifier, lambda: [State.RUNNING])
+            report.ready()
+            heard = ""
+            async with asyncio.timeout(30):
+                while "READY=1" not in heard:
+                    try:
+                        heard = manager.recv(4096).decode()
+                    except BlockingIOError:
+                        await asyncio.sleep(0.01)
+            report.close()
+
+        asyncio.run(run())

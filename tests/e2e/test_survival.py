@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -233,3 +234,101 @@ def test_a_foreign_process_with_a_recorded_pid_is_left_alone(supervisors: Superv
         assert again.stop() == 0
         assert stranger.poll() is None
         stranger.kill()
+
+
+class Systemd:
+    """Plays systemd: stores descriptors by name, and passes them back (sd_pid_notify_with_fds(3), sd_listen_fds(3))."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(str(path))
+        self.store: dict[str, int] = {}
+
+    def until(self, line: str) -> None:
+        """Receive until this is said."""
+        self.sock.settimeout(PATIENCE)
+        while line not in self._receive():
+            pass
+
+    def drain(self) -> None:
+        self.sock.settimeout(0.2)
+        while True:
+            try:
+                self._receive()
+            except TimeoutError:
+                return
+
+    def _receive(self) -> list[str]:
+        data, fds, _, _ = socket.recv_fds(self.sock, 4096, 8)
+        lines = data.decode().split("\n")
+        values = dict(line.split("=", 1) for line in lines)
+        name = values.get("FDNAME", "")
+        if "FDSTOREREMOVE" in values and name in self.store:
+            os.close(self.store.pop(name))
+        for fd in fds:
+            if "FDSTORE" in values and name not in self.store:
+                assert values["FDPOLL"] == "0"
+                self.store[name] = fd
+            else:
+                os.close(fd)
+        return lines
+
+    def command(self) -> tuple[str, ...]:
+        """A prefix that starts a service with what is in the store."""
+        names, fds = list(self.store), list(self.store.values())
+        moves = "".join(f"exec {3 + n}<&{fd}; " for n, fd in enumerate(fds)) if fds else ""
+        listen = f"export LISTEN_FDS={len(fds)} LISTEN_FDNAMES={':'.join(names)} LISTEN_PID=$$; " if fds else ""
+        return ("bash", "-c", f'{moves}{listen}exec "$@"', "bash")
+
+
+def test_systemd_keeps_what_is_needed(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    manager = Systemd(place / "notify")
+    env = {"NOTIFY_SOCKET": str(place / "notify"), "FDSTORE": "1000"}
+    with manager.sock:
+        (place / "s.conf").write_text(configuration(place, PROGRAMS))
+        first = supervisors.run("supervise", place / "s.conf", place, env=env)
+        manager.until("READY=1")
+        pids = {name: first.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat", "ends")}
+        first.disconnect()
+        manager.drain()
+        kinds = [name.split("-")[0] for name in manager.store]
+        assert {kind: kinds.count(kind) for kind in set(kinds)} == {"lock": 1, "control": 1, "pipe": 6, "process": 3}
+        first.process.kill()
+        first.process.wait()
+        Path(f"/proc/{pids['ends']}/fd/0").write_text("5\n")
+        wait_for(lambda: not alive(pids["ends"]))
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(place / "s.sock"))  # nobody is refused meanwhile
+        high = {name: os.dup(fd) for name, fd in manager.store.items()}
+        for name, fd in manager.store.items():
+            moved = __import__("fcntl").fcntl(fd, 0, 100)  # F_DUPFD, above what the shell is to use
+            os.close(fd)
+            os.close(high[name])
+            os.set_inheritable(moved, True)
+            manager.store[name] = moved
+        whole = environment(place, **env)
+        with (place / "output").open("ab") as output:
+            process = subprocess.Popen(
+                [*manager.command(), *daemon_command("supervise"), "-n", "-c", str(place / "s.conf")],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=whole, cwd=place, close_fds=False,
+            )  # fmt: skip
+        try:
+            manager.until("READY=1")
+            assert {name: pid_of(place, name) for name in ("lines", "cat")} == {
+                name: pids[name] for name in ("lines", "cat")
+            }
+            ended = info(place, "ends")
+            release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+            assert ended["exitstatus"] == (5 if release >= (6, 15) else 0)
+            assert (place / "ends.log").read_text() == "last words\n", "which only the store had"
+            manager.drain()
+            assert f"process-{pids['ends']}" not in "".join(manager.store)
+        finally:
+            process.terminate()
+            process.wait(60)
+        manager.drain()
+        assert not [name for name in manager.store if not name.startswith(("lock", "control"))]
+        for fd in manager.store.values():
+            os.close(fd)
