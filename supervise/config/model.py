@@ -20,20 +20,12 @@ from supervise.config.addresses import DEV_LOG, SyslogFormat
 from supervise.config.control import CtlConfig, PluginConfig, ServerConfig, UserConfig
 from supervise.config.declare import Change, Names, derived, option
 from supervise.config.pools import EventLength, OnProtocolError, PoolOptions
-from supervise.config.values import AUTO, AutoRestart, OnLeftover, StopScope, UserEnv
+from supervise.config.values import AUTO, AutoRestart, OnLeftover, RunType, StopScope, UserEnv
 from supervise.errors import ConfigError
 
 # The enumerations among the values below, and what stands in `control`.
-__all__ = [
-    "AUTO",
-    "AutoRestart",
-    "EventLength",
-    "OnLeftover",
-    "OnProtocolError",
-    "StopScope",
-    "SyslogFormat",
-    "UserEnv",
-]
+__all__ = ["AUTO", "AutoRestart", "EventLength", "OnLeftover", "OnProtocolError", "RunType"]
+__all__ += ["StopScope", "SyslogFormat", "UserEnv"]
 __all__ += ["Config", "CtlConfig", "DaemonConfig", "GroupConfig", "PluginConfig", "ProgramConfig"]
 __all__ += ["Role", "ServerConfig", "SocketConfig", "UserConfig"]
 MB = 1024**2
@@ -103,6 +95,12 @@ class ProgramConfig:
         values.SECONDS,
         1,
         changed=Change.NEXT_START,
+    )
+    type: RunType = option(
+        "simple: an exit within startsecs is a failed start, whatever its code. oneshot: it is meant to end, and an"
+        " expected exit at any time is a success.",
+        values.RUN_TYPE,
+        RunType.SIMPLE,
     )
     startretries: int = option(
         "Failed starts that are followed by another attempt, before FATAL.",

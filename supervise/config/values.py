@@ -56,6 +56,13 @@ class StopScope(enum.Enum):
     TREE = "tree"
 
 
+class RunType(enum.Enum):
+    """Whether a program is meant to stay, or to do its work and end."""
+
+    SIMPLE = "simple"
+    ONESHOT = "oneshot"
+
+
 class OnLeftover(enum.Enum):
     """What a starting daemon does with programs that one before it left running."""
 
@@ -333,5 +340,6 @@ SOCKET_OWNER = Type("user or user:group", str, locate=_named("socket_owner", Mac
 ADDRESS = Type("host:port, :port, *:port or a port", address, ("integer",))
 URL = Type("a URL, or AUTO", server_url)
 STOP_SCOPE = Type("process, group or tree", choice(StopScope), enum=tuple(m.value for m in StopScope))
+RUN_TYPE = Type("simple or oneshot", choice(RunType), enum=tuple(m.value for m in RunType))
 ON_LEFTOVER = Type("adopt, stop or ignore", choice(OnLeftover), enum=tuple(m.value for m in OnLeftover))
 USER_ENV = Type("keep, set or clean", choice(UserEnv), enum=tuple(m.value for m in UserEnv))

@@ -22,7 +22,7 @@ bug in the shell otherwise. tests/core/test_process.py walks every pair.
 import signal
 from dataclasses import dataclass, field
 
-from supervise.config.model import ProgramConfig, StopScope
+from supervise.config.model import ProgramConfig, RunType, StopScope
 from supervise.core.events import (
     Changed,
     Effect,
@@ -133,9 +133,9 @@ class ProcessMachine:
 
             # Facts about an end
             case State.STARTING, Exited(status=status, failure=failure):
-                if self._gone(status, now) < self.config.startsecs:
+                if self._gone(status, now) < self.config.startsecs and not self._is_done(status, failure):
                     self._back_off(failure or TOO_QUICK, now)
-                else:  # it was up for long enough, and its end overtook the timer
+                else:  # its work is done, or it was up for long enough and its end overtook the timer
                     self._running()
                     self._exited(now, failure)
             case State.RUNNING, Exited(status=status, failure=failure):
@@ -188,6 +188,11 @@ class ProcessMachine:
             self.wanted = False
             self.attempts = 0
             self._enter(State.FATAL)
+
+    def _is_done(self, status: int | None, failure: str) -> bool:
+        """Whether this is how a program ends that is meant to (B4)."""
+        oneshot = self.config.type is RunType.ONESHOT
+        return oneshot and not failure and is_expected(self.config, status)
 
     def _exited(self, now: float, failure: str) -> None:
         """An end that no operator ordered, after the process had been RUNNING."""

@@ -23,6 +23,7 @@ from supervise.core.events import (
     Timeout,
 )
 from supervise.core.process import ProcessMachine
+from supervise.core.restart import is_expected
 
 Line: TypeAlias = tuple[int, str]  # level and text
 DEBUG, INFO, WARNING, CRITICAL = 10, 20, 30, 50  # the numbers of `logging`, which the core does not import
@@ -68,6 +69,14 @@ def _changed(config: ProgramConfig, event: Event, change: Changed, reason: str) 
             yield INFO, f"spawnerr: {why}"
         case State.BACKOFF, Exited():
             yield WARNING, f"exited: {name} ({describe_exit(event)}; not expected)"
+            if is_expected(config, event.status) and not event.failure:
+                yield (
+                    INFO,
+                    (
+                        f"{name} ended within startsecs ({config.startsecs:g}), which counts as a failed start "
+                        f"whatever its exit status; set type=oneshot if it is meant to end"
+                    ),
+                )
         case State.EXITED, Exited():
             expected = "expected" if change.expected else "not expected"
             level = INFO if change.expected else WARNING

@@ -104,7 +104,7 @@ NAMES = re.findall(r"\[program:(\w+)\]", PROGRAMS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_life_of_a_program(pair: Pair, name: str) -> None:
     """Every line that names it. Not compared: what we say beyond supervisord, and what it says by the clock."""
-    beyond = re.compile(r"INFO supervisor\.\w+\(.*\) by |waiting for|success: instant")
+    beyond = re.compile(r"INFO supervisor\.\w+\(.*\) by |waiting for|success: instant|ended within startsecs")
 
     def life(daemon: Daemon) -> list[str]:
         return [line for line in messages(daemon) if re.search(rf"\b{name}\b", line) and not beyond.search(line)]

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from supervise.config.model import AutoRestart, ProgramConfig, StopScope
+from supervise.config.model import AutoRestart, ProgramConfig, RunType, StopScope
 from supervise.core.events import (
     AT_REST,
     RUNNING_STATES,
@@ -202,6 +202,24 @@ def test_changes_tell_the_failed_starts_so_far() -> None:
     m = ProcessMachine(dataclasses.replace(CAT, startretries=0))
     m.step(Start(), 0.0)
     assert [effect.tries for effect in m.step(SpawnFailed("x"), 0.0) if isinstance(effect, Changed)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (Exited(0), [State.RUNNING, State.EXITED]),
+        (Exited(1), [State.BACKOFF]),
+        (Exited(-9), [State.BACKOFF]),
+        (Exited(None), [State.BACKOFF]),
+        (Exited(0, failure="of no use"), [State.BACKOFF]),
+    ],
+)
+def test_a_oneshot_that_ends_as_expected_has_succeeded(event: Exited, expected: list[State]) -> None:
+    m = ProcessMachine(dataclasses.replace(CAT, type=RunType.ONESHOT))
+    m.step(Start(), 0.0)
+    m.step(Spawned(7), 0.0)
+    assert states(m.step(event, 0.1)) == expected
+    assert m.wanted is (expected == [State.BACKOFF])
 
 
 def test_an_exit_that_overtakes_the_timer_goes_through_running() -> None:

@@ -30,7 +30,19 @@ def lines(state: State, event: Event, config: ProgramConfig = CAT, **facts: obje
             [(INFO, "success: cat entered RUNNING state, process has stayed up for > than 5 seconds (startsecs)")],
         ),
         (State.STARTING, SpawnFailed("can't find command 'x'"), [(INFO, "spawnerr: can't find command 'x'")]),
-        (State.STARTING, Exited(0), [(WARNING, "exited: cat (exit status 0; not expected)")]),
+        (State.STARTING, Exited(1), [(WARNING, "exited: cat (exit status 1; not expected)")]),
+        (
+            State.STARTING,
+            Exited(0),
+            [
+                (WARNING, "exited: cat (exit status 0; not expected)"),
+                (
+                    INFO,
+                    "cat ended within startsecs (5), which counts as a failed start whatever its exit status; "
+                    "set type=oneshot if it is meant to end",
+                ),
+            ],
+        ),
         (State.RUNNING, Exited(0), [(INFO, "exited: cat (exit status 0; expected)")]),
         (State.RUNNING, Exited(3), [(WARNING, "exited: cat (exit status 3; not expected)")]),
         (State.RUNNING, Exited(-9), [(WARNING, "exited: cat (terminated by SIGKILL; not expected)")]),
