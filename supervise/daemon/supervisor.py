@@ -301,14 +301,11 @@ class Supervisor:
         """Take a restored process up where it stood: adopted, ended meanwhile, or about to be spawned."""
         machine = process.machine
         self._arm(process)
-        match machine.state:
-            case State.STARTING if machine.pid is None:
-                self._find_or_spawn(process)
-            case State.STOPPING if machine.pid is None and machine.sweeping is not None:
-                self._sweep(process, machine.sweeping, machine.config.stopsignal)
-            case State.STOPPING if machine.pid is None:
-                self._find_or_spawn(process)
         if machine.pid is None:
+            if machine.state is State.STOPPING and machine.sweeping is not None:
+                self._sweep(process, machine.sweeping, machine.config.stopsignal)
+            elif machine.state in (State.STARTING, State.STOPPING):
+                self._find_or_spawn(process)  # which watches what it finds
             return
         if is_alive(process):
             log.info("adopted: '%s' with pid %d", process.name, machine.pid)

@@ -143,6 +143,7 @@ def test_a_child_that_nobody_wrote_down_is_found(tmp_path: Path, caplog: pytest.
             second.add_group(config)
             assert process(second, "p").machine.pid == pid
             assert f"adopted: 'p' with pid {pid}, which was just being spawned" in caplog.messages
+            assert sum(message.startswith("adopted") for message in caplog.messages) == 1  # so its end is told once
             await reach(second, "p", State.RUNNING)
             await second.stop(list(second.processes()))
             second.remove_group("p")

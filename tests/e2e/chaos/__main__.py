@@ -1,8 +1,13 @@
-"""`python -m tests.e2e.chaos [--seed N] [--minutes M] [--kills K] [--programs P]`: status 0 if nothing is wrong."""
+"""`python -m tests.e2e.chaos [--seed N] [--minutes M] [--kills K] [--programs P]`: status 0 if nothing is wrong.
+
+The logs are in memory by default: when a disk stalls for more than a second (`daemon.logs.STALL`), the daemon keeps
+the output meanwhile, and that is lost with it.
+"""
 
 import argparse
 import random
 import sys
+import tempfile
 
 from tests.e2e.chaos.world import World
 
@@ -14,7 +19,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--programs", type=int, default=50)
+    parser.add_argument("--on", metavar="DIR", default="/dev/shm", help="file system of the logs (default: memory)")
     given = parser.parse_args(words)
+    tempfile.tempdir = given.on
     print(f"seed {given.seed}", flush=True)
     world = World(given.seed, given.programs)
     try:

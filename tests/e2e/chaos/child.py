@@ -76,8 +76,8 @@ record(f"S {time.time():.3f}")
 if kind == "forker" and os.fork() == 0:  # a grandchild that goes on writing after our end
     if os.fork():
         os._exit(0)
-    show_pipes()
     os.close(held)
+    show_pipes()
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     me = run_id()
