@@ -8,6 +8,7 @@ halves that are whole the younger one counts, so a write that was cut off leaves
 header. All of it belongs to us alone, since whoever could write it could have us signal any process.
 """
 
+import ctypes
 import json
 import mmap
 import os
@@ -23,6 +24,7 @@ HALF = SLOT // 2
 GROWTH = 64  # slots that the file grows by
 MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
 SCHEMA = 1
+MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -153,16 +155,25 @@ def _open(path: str) -> int:
 
 def place(name: str) -> str:
     """A directory of our own on a memory file system, made if need be: below /run for root, else XDG_RUNTIME_DIR,
-    else /dev/shm. Raises JournalError when none will do."""
+    else /dev/shm; only where none of these is one, on a disk. Raises JournalError when none will do."""
     euid, problems = os.geteuid(), []
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     bases = ["/run/supervise"] if euid == 0 else [f"{runtime}/supervise"] if runtime else []
-    for base in (*bases, f"/dev/shm/supervise-{euid}"):
+    bases.append(f"/dev/shm/supervise-{euid}")
+    for base in sorted(bases, key=lambda base: not in_memory(os.path.dirname(base))):
         try:
             return own_directory(f"{own_directory(base)}/{name}")
         except OSError as exc:
             problems.append(f"{exc.filename or base}: {exc.strerror}")
     raise JournalError("; ".join(problems))
+
+
+def in_memory(path: str) -> bool:
+    """Whether a directory is on a file system that cannot wait for a disk (statfs(2): f_type comes first)."""
+    facts = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), facts):
+        return False
+    return ctypes.c_long.from_buffer(facts).value in MEMORY_FILE_SYSTEMS
 
 
 def own_directory(path: str) -> str:

@@ -16,6 +16,7 @@ from supervise.system.journal import (
     Journal,
     JournalError,
     boot_id,
+    in_memory,
     own_directory,
     parse,
     place,
@@ -146,6 +147,16 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loose.chmod(0o777)
     with pytest.raises(PermissionError):
         own_directory(str(loose))
+
+
+def test_memory_file_systems() -> None:
+    kinds = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place_of_it, kind, *_ = line.split()
+        kinds[place_of_it] = kind  # the last mount at a place is the one that is seen
+    for path in ("/", "/proc", "/dev/shm"):
+        assert in_memory(path) == (kinds.get(path) in ("tmpfs", "ramfs")), path
+    assert not in_memory("/no/such")
 
 
 def test_identity() -> None:
