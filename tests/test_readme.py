@@ -66,11 +66,10 @@ def test_the_sample_can_be_controlled(clone: Path, name: str) -> None:
         try:
             assert daemon.stdout
             seen = ""
-            while seen.count("entered RUNNING state") < 4:
+            while seen.count("entered RUNNING state") < 4 or "Serving HTTP on 127.0.0.1 port" not in seen:
                 line = daemon.stdout.readline()
                 assert line, seen
                 seen += line
-            assert "Serving HTTP on 127.0.0.1 port" in seen
             wait_for((clone / "conf/supervise.sock").exists)
             shown = run(marked(name), clone, env)
             assert "web" in shown
