@@ -119,9 +119,7 @@ class World:
 
     def operate(self) -> None:
         """Do one thing that an operator might do. A daemon that dies meanwhile is no mistake."""
-        verb = self.chance.choice(
-            ("start", "stop", "restart", "restart", "signal", "rotate", "update", "status", "start")
-        )
+        verb = self.chance.choice(VERBS) if self.chance.random() < 0.95 else "upgrade"
         name = self.chance.choice(self.names)
         body: dict[str, Any] = {"action": verb, "names": [name], "wait": self.chance.random() < 0.5}
         if verb == "signal":
@@ -133,6 +131,8 @@ class World:
                 answer = self.call("POST", "/config/update", {})
             elif verb == "status":
                 answer = self.call("GET", "/processes")
+            elif verb == "upgrade":
+                answer = self.call("POST", "/daemon/upgrade", {})
             else:
                 answer = self.call("POST", "/actions", body)
         except (OSError, http.client.HTTPException):
