@@ -69,12 +69,17 @@ def classify(old: ProgramConfig, new: ProgramConfig) -> Change:
     return max((change for _, change in changes(old, new)), default=Change.NOTHING)
 
 
-def changes(old: ProgramConfig, new: ProgramConfig) -> Iterable[tuple[str, Change]]:
-    """The fields that differ, each with what it asks for."""
+def kinds_of_change() -> Iterable[tuple[str, Change]]:
+    """The compared fields of a program, each with what a change of it asks for."""
     for field in dataclasses.fields(ProgramConfig):
         said = field.metadata.get("option") or field.metadata
-        if field.compare and "changed" in said and getattr(old, field.name) != getattr(new, field.name):
+        if field.compare and "changed" in said:
             yield field.name, said["changed"]
+
+
+def changes(old: ProgramConfig, new: ProgramConfig) -> Iterable[tuple[str, Change]]:
+    """The fields that differ, each with what it asks for."""
+    return ((name, change) for name, change in kinds_of_change() if getattr(old, name) != getattr(new, name))
 
 
 def of_the_daemon(old: Config, new: Config) -> list[str]:

@@ -9,8 +9,12 @@ import dataclasses
 import hashlib
 import logging
 import os
+import zlib
 from typing import Any
 
+from supervise.config.declare import Change
+from supervise.config.diff import kinds_of_change
+from supervise.config.model import ProgramConfig
 from supervise.core.events import State
 from supervise.core.process import ProcessMachine
 from supervise.daemon.process import Exit, Process
@@ -23,8 +27,9 @@ from supervise.system.stdin import Stdin
 log = logging.getLogger("supervise")
 
 MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
-FACTS = ("started", "stopped", "restarts")
+FACTS = ("started", "stopped", "restarts", "made_from")
 REASON = 300  # characters of a reason that are kept
+AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]
 
 
 class Memory:
@@ -130,6 +135,11 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         process.child = Child(machine.pid, Stdin(stdin) if stdin is not None else None)
 
 
+def fingerprint(config: ProgramConfig) -> int:
+    """A number for the options that a process can only be given at its start; never 0."""
+    return zlib.crc32(repr([getattr(config, name) for name in AT_ITS_START]).encode()) or 1
+
+
 def is_alive(process: Process) -> bool:
     """Whether the recorded process is still there: the same pid is not enough (a zombie counts, it has a status)."""
     pid = process.machine.pid
@@ -147,7 +157,13 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
     except JournalError as exc:
         log.error("programs will not survive a crash of this daemon as its own: %s", exc)
         return Memory(None, handover, str(exc))
-    journal = Journal(path)
+    try:
+        journal = Journal(path)
+    except JournalError as exc:
+        if os.path.exists(path) and os.path.getsize(path):  # there may be programs in it
+            raise
+        log.error("programs will not survive a crash of this daemon as its own: %s", exc)
+        return Memory(None, handover, str(exc))
     boot, header = boot_id(), journal.header
     if header is not None and header.get("schema", 0) > SCHEMA:
         journal.close(remove=False)

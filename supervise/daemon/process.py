@@ -58,6 +58,7 @@ class Process:
     adopted: Adopted | None = None  # set where a daemon before us started it
     started: float = 0.0  # wall-clock seconds of the last spawn and the last end; 0: never
     stopped: float = 0.0
+    made_from: int = 0  # fingerprint of the options it was started with; 0: never started
     restarts: int = 0  # automatic ones, since the process was added
     exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=EXITS_KEPT))
     leftovers: tuple[int, ...] = ()

@@ -34,7 +34,7 @@ from supervise.core.process import ProcessMachine
 from supervise.core.story import describe_exit, story
 from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
-from supervise.daemon.memory import Memory, is_alive, restore
+from supervise.daemon.memory import Memory, fingerprint, is_alive, restore
 from supervise.daemon.process import Exit, Group, Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.spawning import Spawning
@@ -250,7 +250,7 @@ class Supervisor:
     def _spawned(self, process: Process, child: Child) -> None:
         process.child, process.start_time = child, start_time(child.pid)
         self.memory.handover.entrust(child.pid, process.start_time)
-        process.started = time.time()
+        process.started, process.made_from = time.time(), fingerprint(process.config)
         process.leftovers = ()
         process.logs.started(child.pid)
         self.tell(process, Spawned(child.pid))
@@ -309,6 +309,8 @@ class Supervisor:
             return
         if is_alive(process):
             log.info("adopted: '%s' with pid %d", process.name, machine.pid)
+            if process.made_from not in (0, fingerprint(process.config)):
+                log.warning("%s runs with options that have changed since: restart it to apply them", process.namespec)
             self._watch(process, machine.pid)
         else:
             log.warning("%s (pid %d) ended while no daemon was there", process.name, machine.pid)

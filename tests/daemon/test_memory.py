@@ -14,6 +14,7 @@ from supervise.core.events import Start, State
 from supervise.daemon.memory import FACTS, MACHINE, Memory, is_alive, open_memory, to_record
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
+from supervise.system import journal as journal_module
 from supervise.system.handover import Handover
 from supervise.system.journal import SCHEMA, Journal, JournalError, boot_id
 from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
@@ -152,6 +153,26 @@ def test_a_child_that_nobody_wrote_down_is_found(tmp_path: Path, caplog: pytest.
     run(story)
 
 
+def test_options_that_changed_meanwhile_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        memory = Memory(Journal(str(tmp_path / "state")), Handover())
+        async with supervising(tmp_path, memory=memory) as first:
+            first.add_group(group(sh("p", SLEEP)))
+            one = process(first, "p")
+            first.tell(one, Start())
+            await reach(first, "p", State.RUNNING)
+            vanish(first)
+            again = Memory(Journal(str(tmp_path / "state")), Handover())
+            second = Supervisor(first.logs, first._reaper, first.bus, again)
+            second.add_group(group(sh("p", SLEEP, umask=0o77)))
+            assert "p runs with options that have changed since: restart it to apply them" in caplog.messages
+            await second.stop(list(second.processes()))
+            second.remove_group("p")
+            one.machine.state, one.machine.pid = State.STOPPED, None
+
+    run(story)
+
+
 def test_names_that_are_too_long_are_told_and_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         async with remembering(tmp_path, group(sh("n" * 3000, SLEEP))) as supervisor:
@@ -161,6 +182,16 @@ def test_names_that_are_too_long_are_told_and_run(tmp_path: Path, caplog: pytest
             assert caplog.text.count("is not remembered beyond a crash") == 1
 
     run(story)
+
+
+def test_without_room_it_runs_without_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "GROWTH", 1 << 40)  # more slots than any file system has room for
+    memory = open_memory(str(tmp_path / "full.pid"), Handover())
+    assert memory.problem
+    assert "programs will not survive a crash of this daemon as its own" in caplog.text
+    memory.close(everything_stopped=True)
 
 
 def test_journals_of_another_boot_or_version(tmp_path: Path) -> None:
