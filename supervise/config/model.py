@@ -19,6 +19,7 @@ from supervise.config.access import Role
 from supervise.config.addresses import DEV_LOG, SyslogFormat
 from supervise.config.control import CtlConfig, PluginConfig, ServerConfig, UserConfig
 from supervise.config.declare import Change, Names, derived, option
+from supervise.config.endings import EndOptions
 from supervise.config.pools import EventLength, OnProtocolError, PoolOptions
 from supervise.config.values import AUTO, AutoRestart, OnLeftover, RunType, StopScope, UserEnv
 from supervise.errors import ConfigError
@@ -57,7 +58,7 @@ class SocketConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramConfig:
+class ProgramConfig(EndOptions):
     """One process, after numprocs: everything converted and expanded."""
 
     IN = ANY_PROGRAM

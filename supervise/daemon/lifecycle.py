@@ -37,6 +37,7 @@ class Lifecycle:
         self._task: asyncio.Task[None] | None = None
         self.started, self.since = time.time(), self._loop.time()
         self.ended = asyncio.Event()
+        self.exit_status = 0
         self.config: Config | None = None  # the one that is in force
 
     def begin(self, config: Config) -> None:
@@ -59,10 +60,14 @@ class Lifecycle:
         for reopening in (self.main_log.reopen(), self._supervisor.logs.reopen()):
             asyncio.ensure_future(reopening).add_done_callback(asyncio.Future.exception)  # the log tells of its trouble
 
-    def shutdown(self) -> None:
-        """Begin to end; a reload under way gives way to it. `ended` is set when everything has stopped."""
+    def shutdown(self, exit_status: int = 0) -> None:
+        """Begin to end; a reload under way gives way to it. `ended` is set when everything has stopped.
+
+        The first call decides the daemon's exit status.
+        """
         if self._supervisor.state is DaemonState.SHUTDOWN:
             return
+        self.exit_status = exit_status
         self._supervisor.enter(DaemonState.SHUTDOWN)
         if self._task is not None:
             self._task.cancel()

@@ -18,6 +18,7 @@ from supervise.core.events import DaemonChanged, DaemonState, Notification
 from supervise.daemon import leftovers
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
+from supervise.daemon.endings import Endings
 from supervise.daemon.ground import API, Ground, Options, StartError, complaint, prepare, report_refusal
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.logs import Logs
@@ -44,7 +45,8 @@ FIRST = Options()
 
 
 def run(load: Callable[[], Config], options: Options = FIRST) -> int:
-    """Be the daemon; returns its exit status: 0 after any shutdown, 2 if it could not start.
+    """Be the daemon; returns its exit status: 0 after any shutdown, that of the program whose `on_exit` or `on_fatal`
+    asked for it, or 2 if it could not start.
 
     `load` reads the configuration, now and at every reread. In the background, only the daemon returns from here; the
     process that was started has exited, or keeps the daemon.
@@ -61,7 +63,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
         report_refusal(handover, complaint(error))
         return 2
     try:
-        asyncio.run(_live(ground))
+        return asyncio.run(_live(ground))
     except (StartError, OSError) as error:
         ground.forsake()
         text = complaint(error)
@@ -69,14 +71,12 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
             sys.stderr.write(text)
             report_refusal(handover, text)
         return 2
-    else:
-        return 0
     finally:
         ground.leave()
 
 
-async def _live(ground: Ground) -> None:
-    """The life in the loop: until everything has been shut down. Raises StartError."""
+async def _live(ground: Ground) -> int:
+    """The life in the loop, until everything has been shut down: the exit status. Raises StartError."""
     loop, config = asyncio.get_running_loop(), ground.config
     loop.set_exception_handler(_complain)
     daemon = config.daemon
@@ -109,8 +109,9 @@ async def _live(ground: Ground) -> None:
     supervisor = Supervisor(logs, reaper, bus, memory, ground.slots)
     over = False
     try:
-        await _supervise(ground, supervisor, reaper)
+        status = await _supervise(ground, supervisor, reaper)
         over = all(process.machine.pid is None for process in supervisor.processes())
+        return status
     finally:
         reaper.close()
         memory.close(everything_stopped=over)
@@ -138,7 +139,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
             pass
 
 
-async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> None:
+async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> int:
     config = ground.config
     updater = Updater(supervisor, config, ground.load)
     lifecycle: Lifecycle
@@ -151,6 +152,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     lifecycle = Lifecycle(supervisor, ground.main_log, ground.load, apply)
     commands = Commands(supervisor, lifecycle, updater)
     supervisor.serverurl = config.serverurl
+    Endings(supervisor, lifecycle)
     pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
@@ -179,6 +181,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
         report.ready()
         await lifecycle.ended.wait()
         await ending
+        return lifecycle.exit_status
     except Exception as error:
         log.critical("cannot serve", exc_info=True)
         ground.forsake()

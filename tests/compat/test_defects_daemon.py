@@ -242,3 +242,14 @@ def test_b59_the_client_needs_no_section_to_find_its_server(supervisors: Supervi
             assert ("RUNNING" in done.stdout) is (kind == "supervise")
         if kind == "supervise":
             assert "RUNNING" in client(daemon, SUPERVISOR_SERVER_URL=url).stdout
+
+
+def test_b52_the_exit_status_says_what_failed(supervisors: Supervisors) -> None:
+    """supervisord ends with 0 whatever happened; `on_exit` and `on_fatal` let a program's end be the daemon's."""
+    main = "[program:main]\ncommand = sh -c 'read x; exit 3'\nstartsecs = 0\nautorestart = false\non_exit = shutdown\n"
+    side = "[program:side]\ncommand = sleep 1000\n"
+    daemon = supervisors.start("supervise", main + side)
+    daemon.rpc.supervisor.sendProcessStdin("main", "go\n")
+    assert daemon.process.wait(30) == 3
+    assert "main is EXITED (exit status 3): shutting down" in daemon.log
+    assert "stopped: side (terminated by SIGTERM)" in daemon.log

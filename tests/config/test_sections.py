@@ -40,7 +40,7 @@ PROGRAM_OPTIONS = [
     "umask",
     "serverurl",
 ]
-OWN = ["type", "group", "stop_scope", "user_env", "sockets"]
+OWN = ["type", "on_exit", "on_fatal", "group", "stop_scope", "user_env", "sockets"]
 OWN += ["stdout_syslog_priority", "stderr_syslog_priority", "syslog_target", "syslog_format", "syslog_tag"]
 ACCESS = ["admin_groups", "control_groups", "read_groups", "pam_service"]
 TLS = ["ca", "certfile", "keyfile"]

@@ -258,7 +258,8 @@ def test_hangup_restarts_all_from_new_files(supervisors: Supervisors) -> None:
         client.connect(str(daemon.socket))
         daemon.configure(SLEEP + "[program:b]\ncommand = sleep 1000\n", "loglevel = debug\nidentifier = other")
         daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "b:b" in daemon.states())
+        wait_for(lambda: pid_of_a(daemon) not in {0, pid})
+        assert "b:b" in daemon.states()
         client.sendall(b"GET /api/v1/daemon HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200"), "a connection from before is still served"
     assert daemon.rpc.supervisor.getPID() == daemon.pid
