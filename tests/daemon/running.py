@@ -13,7 +13,7 @@ from supervise.daemon.logs import Logs
 from supervise.daemon.memory import Memory
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
-from supervise.system.reap import Reaper, become_subreaper
+from supervise.system.reap import Reaper
 
 PATIENCE = 30.0  # seconds before a condition that does not come true fails the test
 
@@ -41,7 +41,6 @@ async def supervising(
 ) -> AsyncIterator[Supervisor]:
     """A running supervisor with these groups added; at the end everything is killed and closed."""
     loop = asyncio.get_running_loop()
-    become_subreaper()  # so that what a program leaves behind is ours to reap, as in the daemon
     reaper = Reaper(loop)
     logs = Logs(loop, childlogdir=str(childlogdir), identifier="test")
     supervisor = Supervisor(logs, reaper, Bus(), memory)

@@ -144,7 +144,7 @@ def test_what_was_written_last_arrives_when_everything_ends(tmp_path: Path, serv
         options = {"syslog_target": f"unix:{tmp_path}/log", "stdout_syslog": True}
         async with supervising(tmp_path, group(sh("p", "printf begun; exec sleep 1000", **options))) as supervisor:
             supervisor.autostart(list(supervisor.processes()))
-            await reach(supervisor, "p", State.RUNNING)
+            await eventually(lambda: process(supervisor, "p").logs.stdout.tail_ring() == b"begun")
         assert after_time(await server.messages(1)) == ["<14>supervisord: p begun"]
 
     run(story)

@@ -11,17 +11,11 @@ import pytest
 from supervise.config.model import AutoRestart, StopScope
 from supervise.core.events import Spawned, Start, State, Stop
 from supervise.daemon.supervisor import Supervisor
+from supervise.system.tree import leftovers
 from tests.daemon.running import eventually, group, process, program, reach, record, run, sh, supervising
+from tests.tools import alive
 
 SLEEP = "exec sleep 1000"
-
-
-def exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_start_and_stop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +127,8 @@ def test_tree_scope_leaves_nothing_behind(tmp_path: Path) -> None:
             child = int(one.logs.stdout.tail_ring())
             sid = one.machine.pid or 0
             await supervisor.stop([one])
-            await eventually(lambda: not exists(child) and not exists(-sid))
+            assert not alive(child)
+            assert leftovers(sid) == []
             assert one.leftovers == ()
 
     run(story)

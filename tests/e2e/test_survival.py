@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -51,8 +51,9 @@ def in_background(place: Path, programs: str = PROGRAMS, supervisord: str = "", 
     finally:
         if pidfile.exists():
             os.kill(int(pidfile.read_text()), signal.SIGTERM)
-        if "keeper.py" in " ".join(keeper.cmdline() if keeper.is_running() else []):
-            keeper.wait(PATIENCE)
+        with suppress(psutil.NoSuchProcess):  # a zombie is none either
+            if "keeper.py" in " ".join(keeper.cmdline()):
+                keeper.wait(PATIENCE)
 
 
 def pid_of(place: Path, name: str) -> int:
