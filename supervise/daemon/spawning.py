@@ -22,6 +22,7 @@ class Spawning:
         self._memory, self._sockets, self._act = memory, sockets, act
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Process] = deque()
+        self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
 
     def add(self, process: Process) -> None:
         """Have it spawned when its turn comes, not before this call returns."""
@@ -41,8 +42,8 @@ class Spawning:
     def start(self, process: Process, serverurl: str | None) -> Child:
         """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""
         config = process.config
-        filename, argv = lookup(config, os.environ.get("PATH"))
-        launch = Launch(filename, argv, environment(config, os.environ, serverurl))
+        filename, argv = lookup(config, self._environ.get("PATH"))
+        launch = Launch(filename, argv, environment(config, self._environ, serverurl))
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
             self._memory.remember(process)  # with the pipes by which the child can be found
             return spawn(
