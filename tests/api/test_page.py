@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.daemons import Daemon, Supervisors
+from tests.tools import wait_for
 
 pytestmark = pytest.mark.xdist_group("api-page")
 
@@ -38,12 +39,32 @@ def test_the_status_page(daemon: Daemon, path: str) -> None:
     assert daemon.states()["<b>&amp;\"':<b>&amp;\"'"] == "RUNNING"  # asking for it changes nothing
 
 
+def test_the_end_of_a_log(shared_supervisors: Supervisors) -> None:
+    program = "[program:p]\ncommand = sh -c 'echo one; echo \"<two>\"; exec sleep 1000'\nstartsecs = 0\n"
+    daemon = shared_supervisors.start("supervise", program)
+    wait_for(lambda: b"&lt;two&gt;" in daemon.request("GET", "/tail.html?processname=p")[2])
+    status, headers, body = daemon.request("GET", "/tail.html?processname=p&limit=6")
+    assert status == 200
+    assert b"<pre>&lt;two&gt;\n</pre>" in body
+    assert b"one" not in body
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    for query, expected in [
+        ("processname=nobody", 404),
+        ("processname=all", 404),
+        ("", 404),
+        ("processname=p&limit=0", 400),
+        ("processname=p&limit=x", 400),
+        ("processname=p&limit=99999999999", 400),
+    ]:
+        assert daemon.request("GET", f"/tail.html?{query}")[0] == expected, query
+
+
 def test_health(daemon: Daemon) -> None:
     assert daemon.request("GET", "/ok.html")[::2] == (200, b"OK")
     assert daemon.request("HEAD", "/ok.html")[::2] == (200, b"")
 
 
-@pytest.mark.parametrize("path", ["/tail.html", "/stylesheets/supervisor.css", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/stylesheets/supervisor.css", "/favicon.ico"])
 def test_what_is_not_there_is_not_there(daemon: Daemon, path: str) -> None:
     assert daemon.request("GET", path)[0] == 404
 
