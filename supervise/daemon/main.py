@@ -5,6 +5,7 @@ HTTP stack, whose import takes longer than a program needs to start.
 """
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -39,6 +40,7 @@ from supervise.system.reap import Reaper, become_subreaper
 
 log = logging.getLogger("supervise")
 
+GARBAGE = 20_000  # new objects between two looks for cycles: what starting programs makes stays, looking again is vain
 LOG_PATIENCE = 3.0  # seconds the main log may take to open before programs start without it
 NEXT_START = ("pidfile", "user", "nodaemon", "directory", "minfds", "minprocs")  # what a reload cannot change
 FIRST = Options()
@@ -51,6 +53,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
     `load` reads the configuration, now and at every reread. In the background, only the daemon returns from here; the
     process that was started has exited, or keeps the daemon.
     """
+    gc.set_threshold(GARBAGE)
     inherited = secure_descriptors()
     if (known := os.environ.pop(REHEARSAL, "")) != "":
         return rehearse(load, known)
