@@ -47,15 +47,19 @@ class Terminal:
         """Press keys."""
         os.write(self.fd, text.encode())
 
+    def ended(self, seconds: float) -> bool:
+        """Read whatever comes in the next `seconds`; whether that was the end."""
+        deadline = time.monotonic() + seconds
+        while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            try:
+                self.text += os.read(self.fd, 65536).decode().replace("\r\n", "\n")
+            except OSError:
+                return True
+        return False
+
     def code(self) -> int:
         """Read to the end, and wait for it; returns the exit code (minus the signal)."""
-        while True:
-            try:
-                if not (data := os.read(self.fd, 65536)):
-                    break
-            except OSError:
-                break
-            self.text += data.decode().replace("\r\n", "\n")
+        assert self.ended(PATIENCE), f"it goes on: {self.text!r}"
         _, status = os.waitpid(self.pid, 0)
         self.pid = 0
         return os.waitstatus_to_exitcode(status)

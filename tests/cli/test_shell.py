@@ -82,7 +82,8 @@ def test_no_color(pair: Pair) -> None:
 def test_control_c_leaves(pair: Pair) -> None:
     with shell(pair.ours) as terminal:
         terminal.expect(PROMPT)
-        terminal.type("\x03")
+        while not terminal.ended(1):  # Python sees what comes between the prompt and readline's wait at the next key
+            terminal.type("\x03")
         assert terminal.code() == 0
 
 

@@ -54,7 +54,8 @@ async def ask(where: SocketConfig) -> int:
     else:
         reader, writer = await asyncio.open_connection(where.host, where.port)
     try:
-        return int(await asyncio.wait_for(reader.read(), 30))
+        async with asyncio.timeout(30):  # wait_for of Python 3.11 forgets a cancellation that comes with the answer
+            return int(await reader.read())
     finally:
         writer.close()
 
