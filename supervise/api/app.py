@@ -7,9 +7,10 @@ from typing import Any
 
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from supervise.api import audit, body, logtail, openapi, page, shapes
+from supervise.api import audit, body, logtail, openapi, shapes
 from supervise.api.auth import Caller, check_origin
 from supervise.api.gate import Gate
+from supervise.api.page import Page
 from supervise.api.plugins import Plugins
 from supervise.api.problem import Problem
 from supervise.api.rest import MAX_STDIN, ROUTES
@@ -32,7 +33,7 @@ class Api:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
         self._gate, self._plugins = Gate(), Plugins(commands)
-        self._rpc = Rpc(commands, {})
+        self._rpc, self._page = Rpc(commands, {}), Page(commands)
         own = Route(
             method="GET", path="/openapi.json", handler=self._openapi, summary="This document.", answer=shapes.DOCUMENT
         )
@@ -87,7 +88,7 @@ class Api:
             caller = await self._admit(request, config)
             if request.method not in ("GET", "HEAD"):
                 check_origin(config, request.headers, is_open=self._gate.is_open(config))
-            response = await self._dispatch(request, caller)
+            response = await self._dispatch(request, caller, config)
             if not response.prepared:
                 response.headers["Server"] = SERVER
             return response
@@ -108,7 +109,7 @@ class Api:
         sock, address = transport.get_extra_info("socket"), transport.get_extra_info("peername")
         return await self._gate.admit(config, request.headers, sock, address)
 
-    async def _dispatch(self, request: BaseRequest, caller: Caller) -> StreamResponse:
+    async def _dispatch(self, request: BaseRequest, caller: Caller, server: ServerConfig) -> StreamResponse:
         path, _, query = request.raw_path.partition("?")
         if path.startswith("/RPC2"):
             return await self._rpc.serve(request, caller)
@@ -116,7 +117,7 @@ class Api:
             return await self._json(request, path.removeprefix(BASE), query, caller)
         if path.startswith(("/logtail", "/mainlogtail")):
             return await logtail.classic(self._commands, request, path)
-        return await page.serve(self._commands, request, path)
+        return await self._page.serve(request, path, caller, server)
 
     async def _json(self, request: BaseRequest, path: str, query: str, caller: Caller) -> StreamResponse:
         route, variables = self._router.find(request.method, path)

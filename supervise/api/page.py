@@ -1,76 +1,137 @@
-"""What a browser gets: the state of everything, the end of a log, and /ok.html for health checks; all read-only.
+"""What a browser gets: the state of everything with buttons to change it, the end of a log, /ok.html for health checks.
 
-supervisord's links that change something (`?action=stop`) show the page and do nothing: whoever makes a browser fetch
-a link must not stop programs (B62). POST to the JSON API instead.
-
-The page has no scripts, no forms and no links that change anything; everything on it is escaped, and its
-Content-Security-Policy allows nothing but its own style.
+The page has no scripts; everything on it is escaped, and its Content-Security-Policy allows nothing but its own style
+and forms. Who may only look sees no buttons. Addresses in it are relative, so that it also works below a proxy's path.
 """
 
 import base64
 import hashlib
 import html
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import parse_qsl, quote
 
 from aiohttp.web import BaseRequest, Response
 
+from supervise.api import audit, body
+from supervise.api.actions import REFRESH, Actions
+from supervise.api.auth import Caller, check_origin
 from supervise.api.problem import Problem
 from supervise.api.text import decode, skip_partial
+from supervise.config.model import Role, ServerConfig
+from supervise.core.events import RUNNING_STATES, State
 from supervise.daemon.commands import Commands
+from supervise.daemon.info import ProcessInfo
 from supervise.daemon.namespec import literal
 from supervise.errors import CommandError
 
 MOST = 1 << 20  # bytes of a log on a page
+MAX_FORM = 64 << 10
+MAX_FIELDS = 10
+MAX_MESSAGE = 1000  # characters
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2em;color:#222}table{border-collapse:collapse}"
     "td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}.RUNNING{color:#176f2c}"
-    ".FATAL,.BACKOFF,.UNKNOWN{color:#b3261e}.STOPPED,.EXITED{color:#666}"
+    ".FATAL,.BACKOFF,.UNKNOWN{color:#b3261e}.STOPPED,.EXITED{color:#666}.message{padding:.4em .8em;background:#eef}"
+    "form{display:inline}button{font:inherit;margin-right:.3em}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers say "Origin: null" for our own forms, too
     "Cache-Control": "no-store",
 }
+_LINKS_DO_NOTHING = (
+    "Nothing was done: links change nothing here, since any page could contain them. Use the buttons, or see the option"
+    " get_actions."
+)
 
 
-async def serve(commands: Commands, request: BaseRequest, path: str) -> Response:
-    """Answer for every path that is no interface. Raises Problem 404 and 405."""
-    if path not in ("/", "/index.html", "/tail.html", "/ok.html"):
-        raise Problem(404, "there is nothing here")
-    if request.method not in ("GET", "HEAD"):
-        raise Problem(405, "this page is only for reading", headers={"Allow": "GET, HEAD"})
-    if path == "/ok.html":
-        return Response(text="OK")
-    if path == "/tail.html":
-        return await _tail(commands, request)
-    return Response(body=render(commands).encode("utf-8", "replace"), headers=_HEADERS)
+class Page:
+    """The pages. Loop thread only."""
 
+    def __init__(self, commands: Commands) -> None:
+        self._commands, self._actions = commands, Actions(commands)
 
-async def _tail(commands: Commands, request: BaseRequest) -> Response:
-    """The end of a program's stdout: `processname`, and `limit` bytes (1024). Raises Problem 400, 404."""
-    name, limit = request.query.get("processname", ""), request.query.get("limit", "1024")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MOST:
-        raise Problem(400, f"limit is a number of bytes, 1 to {MOST}")
-    try:
-        data, _, _ = await commands.tail_log(literal(name), "stdout", 0, int(limit))
-    except CommandError as error:
-        raise Problem(404, str(error)) from None
-    shown = html.escape(decode(skip_partial(data)))
-    return Response(body=frame(f"{name}: stdout", f"<pre>{shown}</pre>\n").encode("utf-8", "replace"), headers=_HEADERS)
+    async def serve(self, request: BaseRequest, path: str, caller: Caller, server: ServerConfig) -> Response:
+        """Answer for every path that is no interface. Raises Problem 400, 403, 404, 405, 413, 415."""
+        if path not in ("/", "/index.html", "/tail.html", "/ok.html"):
+            raise Problem(404, "there is nothing here")
+        form = path in ("/", "/index.html")
+        if request.method == "POST" and form:
+            return await self._post(request, caller)
+        if request.method not in ("GET", "HEAD"):
+            raise Problem(405, "not possible here", headers={"Allow": "GET, HEAD, POST" if form else "GET, HEAD"})
+        if path == "/ok.html":
+            return Response(text="OK")
+        if path == "/tail.html":
+            return await self._tail(request)
+        if request.method == "GET" and (action := request.query.get("action", "")):
+            return await self._link(request, action, caller, server)
+        return _html(self._status(caller, request.query.get("message", "")))
 
+    async def _post(self, request: BaseRequest, caller: Caller) -> Response:
+        """A form of ours, and no other."""
+        if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+            raise Problem(415, "the body must be application/x-www-form-urlencoded")
+        fields = _fields(await body.read(request, MAX_FORM))
+        self._check_role(fields.get("action", ""), caller)
+        if not self._actions.accepts(fields.get("token", ""), caller):
+            raise Problem(403, "refused: this form is not from the present page; load that again")
+        return await self._done(fields.get("action", ""), fields.get("processname", ""), caller, HTTPStatus.SEE_OTHER)
 
-def render(commands: Commands) -> str:
-    """The status page."""
-    rows = "".join(
-        f"<tr><td>{html.escape(p.namespec)}<td class={p.statename}>{p.statename}<td>{html.escape(p.description)}\n"
-        for p in commands.processes()
-    )
-    title = f"{commands.identifier}: {commands.state[1].lower()}"
-    return frame(title, f"<table><thead><tr><th>Name<th>State<th>Description<tbody>\n{rows}</table>\n")
+    async def _link(self, request: BaseRequest, action: str, caller: Caller, server: ServerConfig) -> Response:
+        """supervisord's links, where they are wanted and no other site is behind them."""
+        if action != REFRESH:
+            if not server.get_actions:
+                return _html(self._status(caller, _LINKS_DO_NOTHING), 405, Allow="POST")
+            check_origin(server, request.headers, is_open=False)  # what browsers say of themselves; others say nothing
+            self._check_role(action, caller)
+        name = request.query.get("processname", "")
+        return await self._done(action, name, caller, HTTPStatus.MOVED_PERMANENTLY)  # what supervisord says
+
+    async def _done(self, action: str, name: str, caller: Caller, status: int) -> Response:
+        message = await self._actions.act(action, name, caller)
+        return _html("", status, Location=f"./?message={quote(message, errors='replace')}")
+
+    def _check_role(self, action: str, caller: Caller) -> None:
+        if action != REFRESH and caller.role < Role.CONTROL:
+            refusal = caller.lacks(Role.CONTROL)
+            assert refusal
+            audit.refused(caller, f"{action} on the status page", str(refusal))
+            raise Problem(403, refusal.detail)
+
+    async def _tail(self, request: BaseRequest) -> Response:
+        """The end of a program's stdout: `processname`, and `limit` bytes (1024). Raises Problem 400, 404."""
+        name, limit = request.query.get("processname", ""), request.query.get("limit", "1024")
+        if not limit.isdecimal() or not 1 <= int(limit) <= MOST:
+            raise Problem(400, f"limit is a number of bytes, 1 to {MOST}")
+        try:
+            data, _, _ = await self._commands.tail_log(literal(name), "stdout", 0, int(limit))
+        except CommandError as error:
+            raise Problem(404, str(error)) from None
+        return _html(frame(f"{name}: stdout", f"<pre>{html.escape(decode(skip_partial(data)))}</pre>\n"))
+
+    def _status(self, caller: Caller, message: str) -> str:
+        """The status page."""
+        token = self._actions.token(caller) if caller.role >= Role.CONTROL else ""
+        said = f"<p class=message>{html.escape(message[:MAX_MESSAGE])}</p>\n" if message else ""
+        buttons = _form(token, {}, {"restartall": "Restart all", "stopall": "Stop all"}) if token else ""
+        rows = "".join(
+            f"<tr><td>{_link_to('tail.html?processname=', p.namespec, p.namespec)}<td class={p.statename}>{p.statename}"
+            f"<td>{html.escape(p.description)}<td>{_buttons(p, token)}"
+            f"{_link_to('logtail/', p.namespec, 'stdout')} {_link_to('logtail/', p.namespec, 'stderr', '/stderr')}\n"
+            for p in self._commands.processes()
+        )
+        title = f"{self._commands.identifier}: {self._commands.state[1].lower()}"
+        head = f'<p><a href="index.html?action={REFRESH}">Refresh</a> {buttons}</p>\n'
+        table = f"<table><thead><tr><th>Name<th>State<th>Description<th>Action<tbody>\n{rows}</table>\n"
+        return frame(title, said + head + table)
 
 
 def frame(title: str, content: str) -> str:
@@ -79,3 +140,37 @@ def frame(title: str, content: str) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>\n"
         f"<h1>{html.escape(title)}</h1>\n{content}"
     )
+
+
+def _buttons(process: ProcessInfo, token: str) -> str:
+    """What may be done with a process in its state; for who may only look: nothing."""
+    if not token:
+        return ""
+    shown = {"restart": "Restart", "stop": "Stop"} if process.state in RUNNING_STATES else {"start": "Start"}
+    shown = {} if process.state == State.STOPPING else shown
+    return _form(token, {"processname": process.namespec}, {**shown, "clearlog": "Clear log"})
+
+
+def _form(token: str, fields: Mapping[str, str], actions: Mapping[str, str]) -> str:
+    hidden = "".join(
+        f'<input type=hidden name={name} value="{html.escape(value)}">'
+        for name, value in {"token": token, **fields}.items()
+    )
+    buttons = "".join(f"<button name=action value={action}>{text}</button>" for action, text in actions.items())
+    return f'<form method=post action="index.html">{hidden}{buttons}</form>'
+
+
+def _link_to(before: str, name: str, text: str, after: str = "") -> str:
+    return f'<a href="{before}{quote(name, safe=":", errors="replace")}{after}">{html.escape(text)}</a>'
+
+
+def _fields(data: bytes) -> dict[str, str]:
+    """A form's fields; of one that is there twice the last. Raises Problem 400."""
+    try:
+        return dict(parse_qsl(data.decode("ascii"), True, errors="strict", max_num_fields=MAX_FIELDS))
+    except ValueError:  # not ASCII, not UTF-8 behind the percent signs, too many fields
+        raise Problem(400, "the body is no form") from None
+
+
+def _html(text: str, status: int = 200, **headers: str) -> Response:
+    return Response(body=text.encode("utf-8", "replace"), status=status, headers=_HEADERS | headers)

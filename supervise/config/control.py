@@ -51,6 +51,12 @@ class ServerConfig:
         values.TEXT,
         None,
     )
+    get_actions: bool = option(
+        "Let links to the web page act as supervisord's do (index.html?action=stop&processname=x), for scripts that"
+        " fetch them: then whatever makes a browser follow such a link can stop programs. Without it only buttons act.",
+        values.BOOLEAN,
+        False,
+    )
     certfile: str | None = option("The server's certificate and its chain (PEM): speak TLS.", where=INET, **_FILE)
     keyfile: str | None = option("Its private key, if that is not in certfile.", where=INET, **_FILE)
     client_ca: str | None = option(
