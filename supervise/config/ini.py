@@ -7,6 +7,7 @@ reported, and a value that a comment sign cuts inside quotes gives a warning.
 
 import re
 from itertools import zip_longest
+from typing import NamedTuple
 
 from supervise.config.document import Document, Entry
 from supervise.config.problems import Place, Problems
@@ -29,6 +30,7 @@ class _Reader:
         self.values: dict[tuple[str, str], list[str]] = {}  # (section, option) -> lines, joined at the end
         self.indent = 0
         self.headless = False
+        self.cuts: list[_Cut] = []
 
     def read(self, text: str) -> None:
         for number, line in enumerate(text.split("\n"), start=1):
@@ -37,6 +39,7 @@ class _Reader:
             options = self.document.open(section, self.file, 0)
             entry = options[option]
             options[option] = Entry("\n".join(lines).rstrip(), entry.file, entry.line)
+        self.warn_of_cuts()
 
     def line(self, number: int, line: str) -> None:
         comment = comment_start(line)
@@ -53,8 +56,9 @@ class _Reader:
             self.indent = indent
             self.header_or_option(number, value)
             lines = self.values.get((self.section, self.option)) if self.option else None
-        if comment is not None and lines is not None:
-            self.check_cut(number, "\n".join(lines), line[comment:].strip())
+        if comment is not None and lines is not None and (quote := open_quote("\n".join(lines))):
+            place = Place(self.file, number, self.section, self.option)
+            self.cuts.append(_Cut(place, quote, line[comment:].strip(), lines, len(lines)))
 
     def header_or_option(self, number: int, value: str) -> None:
         if header := _HEADER.match(value):
@@ -77,14 +81,25 @@ class _Reader:
                 f"Source contains parsing errors: {value[:60]!r} is neither [section] nor option=value",
             )
 
-    def check_cut(self, number: int, kept: str, comment: str) -> None:
-        quote = open_quote(kept)
-        if quote and quote in comment:
-            self.problems.warn(
-                Place(self.file, number, self.section, self.option),
-                f"value looks cut: {comment[:60]!r} inside quotes was taken for a comment, as supervisord does;"
-                f" remove the blank before the {comment[0]!r}",
-            )
+    def warn_of_cuts(self) -> None:
+        """Of those that were inside quotes: the quote is closed in the comment itself, or in a later line."""
+        for cut in self.cuts:
+            if cut.quote in cut.comment or any(cut.quote in line for line in cut.lines[cut.at :]):
+                self.problems.warn(
+                    cut.place,
+                    f"value looks cut: {cut.comment[:60]!r} inside quotes was taken for a comment, as supervisord does;"
+                    f" remove the blank before the {cut.comment[0]!r}",
+                )
+
+
+class _Cut(NamedTuple):
+    """A comment that begins where a shell would still be inside of a quote."""
+
+    place: Place
+    quote: str
+    comment: str
+    lines: list[str]  # of the value, also those that follow
+    at: int  # where in them it goes on after the comment
 
 
 def comment_start(line: str) -> int | None:

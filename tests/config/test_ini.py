@@ -133,7 +133,7 @@ def test_every_bad_line_is_reported() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["bash -c 'a ; b'", 'sh -c "echo #1; x #2"', "sh -c 'one\n  two ; three'"],
+    ["bash -c 'a ; b'", 'sh -c "echo #1; x #2"', "sh -c 'one\n  two ; three'", "sh -c 'one ; two\n  three'"],
 )
 def test_a_cut_inside_quotes_warns(value: str) -> None:
     _, problems = read(f"[program:a]\ncommand={value}")
@@ -141,6 +141,8 @@ def test_a_cut_inside_quotes_warns(value: str) -> None:
     assert "looks cut" in problems.warnings[0].message
 
 
-@pytest.mark.parametrize("value", ["it's ; a comment", "'a' ; b", "a ; don't", "sh -c 'a; b'", "a # 'b'"])
+@pytest.mark.parametrize(
+    "value", ["it's ; a comment", "'a' ; b", "a ; don't", "sh -c 'a; b'", "a # 'b'", "a ; it\n  isn't"]
+)
 def test_an_ordinary_comment_does_not_warn(value: str) -> None:
     assert not read(f"[program:a]\ncommand={value}")[1].warnings
