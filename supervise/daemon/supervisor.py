@@ -163,7 +163,7 @@ class Supervisor:
         for level, text in story(machine, before, pid, event, effects):
             log.log(level, "%s", text)
         if isinstance(event, Exited):
-            self._record(process, event, effects)
+            self._record(process, event, before, effects)
         self.memory.remember(process)  # before anything is done about it
         for effect in effects:
             if isinstance(effect, Spawn) and before is not State.STOPPING and not isinstance(event, Start | Stop):
@@ -190,15 +190,15 @@ class Supervisor:
         process.timer = None
         self.tell(process, Timeout())
 
-    def _record(self, process: Process, event: Exited, effects: Iterable[Effect]) -> None:
+    def _record(self, process: Process, event: Exited, before: State, effects: Iterable[Effect]) -> None:
         process.stopped = time.time()
         if process.child is not None and process.child.stdin is not None:
             process.child.stdin.close()
         if process.child is not None:
             self.memory.handover.dismiss(process.child.pid, process.start_time)
         process.child = process.adopted = process.start_time = None
-        exits = [effect for effect in effects if isinstance(effect, Changed) and effect.old is not State.STARTING]
-        expected = bool(exits) and exits[0].expected
+        exits = [effect.expected for effect in effects if isinstance(effect, Changed) and effect.new is State.EXITED]
+        expected = any(exits) or before is State.STOPPING  # else it is a failed start
         uptime = max(0.0, process.stopped - process.started)
         lines = process.logs.last_lines()
         process.exits.append(Exit(process.stopped, event.status, describe_exit(event), expected, uptime, lines))

@@ -64,7 +64,21 @@ def test_a_crash_loop_ends_in_fatal(tmp_path: Path) -> None:
             supervisor.tell(process(supervisor, "p"), Start())
             await reach(supervisor, "p", State.FATAL)
             assert seen == ["p STARTING", "p BACKOFF", "p STARTING", "p BACKOFF", "p FATAL"]
-            assert [end.text for end in process(supervisor, "p").exits] == ["exit status 3"] * 2
+            ends = [(end.text, end.expected) for end in process(supervisor, "p").exits]
+            assert ends == [("exit status 3", False)] * 2, "the last failed start is one, too"
+
+    run(story)
+
+
+@pytest.mark.parametrize("scope", StopScope)
+def test_an_end_that_was_ordered_is_expected(tmp_path: Path, scope: StopScope) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", SLEEP, stop_scope=scope))) as supervisor:
+            one = process(supervisor, "p")
+            supervisor.tell(one, Start())
+            await reach(supervisor, "p", State.RUNNING)
+            await supervisor.stop([one])
+            assert [(end.text, end.expected) for end in one.exits] == [("terminated by SIGTERM", True)]
 
     run(story)
 
