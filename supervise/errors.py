@@ -28,11 +28,18 @@ class Fault(enum.IntEnum):
 
 
 class CommandError(Exception):
-    """A verb refused, or failed as a whole. `str()` is supervisord's faultString."""
+    """A verb refused, or failed as a whole. `str()` is supervisord's faultString, `code` its faultCode."""
 
     def __init__(self, fault: Fault, detail: str = "") -> None:
         super().__init__(f"{fault.name}: {detail}" if detail else fault.name)
-        self.fault, self.detail = fault, detail
+        self.fault, self.code, self.detail = fault, int(fault), detail
+
+    @classmethod
+    def foreign(cls, code: int, text: str) -> "CommandError":
+        """The fault of a plugin, with a number and a text of its own."""
+        error = cls(Fault.FAILED, text)
+        error.code, error.args = code, (text,)
+        return error
 
 
 class ConfigError(Exception):

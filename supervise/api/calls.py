@@ -11,7 +11,7 @@ from typing import Any
 from supervise.api import structs
 from supervise.api.text import decode, skip_partial
 from supervise.config import secrets
-from supervise.core.events import State
+from supervise.core.events import RemoteCommunication, State
 from supervise.daemon import namespec
 from supervise.daemon.commands import API_VERSION, SUPERVISOR_VERSION, Commands
 from supervise.daemon.info import Result
@@ -190,7 +190,7 @@ class Calls:
         return True
 
     async def send_event(self, kind: Any, data: Any) -> bool:
-        self._commands.send_remote_event(decode(_bytes(kind)), decode(_bytes(data)))
+        self._commands.send_event(RemoteCommunication(decode(_bytes(kind)), decode(_bytes(data))))
         return True
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from supervise.api import shapes, sse
+from supervise.config.model import PluginConfig
+from supervise.core.events import PluginEvent, RemoteCommunication
 from supervise.daemon.commands import Commands
 
 WAIT_SECONDS = 60.0
@@ -19,7 +21,7 @@ class NeedsSupervisord(AttributeError):
 
 
 class Supervise:
-    """The daemon, for the plugin of [rpcinterface:`name`].
+    """The daemon, for the plugin of [rpcinterface:x].
 
     Every verb is a coroutine: `await` it in `async def` methods; in ordinary methods, which run in a thread of their
     own, `supervise.wait(supervise.start("web"))`. Names mean what they mean to supervisectl. Processes, results and
@@ -27,12 +29,17 @@ class Supervise:
     supervise.errors.CommandError; a plugin may raise it, too: it is the client's fault struct.
     """
 
-    def __init__(self, name: str, commands: Commands) -> None:
-        self.name, self.log = name, logging.getLogger("supervise")
+    def __init__(self, config: PluginConfig, commands: Commands) -> None:
+        self.name, self.log = config.name, logging.getLogger("supervise")
+        self._types = dict(config.event_types)
         self._commands, self._loop = commands, asyncio.get_running_loop()
         self._thread, self._tasks = threading.get_ident(), set[asyncio.Task[Any]]()
 
     # Looking
+
+    def get_state(self) -> int:
+        """The state's number (1: running), as of supervisord's own object: all that simple plugins ask of that."""
+        return self._commands.state[0]
 
     async def daemon(self) -> dict[str, Any]:
         return shapes.daemon(self._commands.daemon_info())
@@ -75,7 +82,16 @@ class Supervise:
 
     async def send_event(self, kind: str, data: str) -> None:
         """Send REMOTE_COMMUNICATION to the event listeners."""
-        self._commands.send_remote_event(kind, data)
+        self._commands.send_event(RemoteCommunication(kind, data))
+
+    async def publish(self, type: str, payload: str) -> None:
+        """Send an event of a type in `event_types` of the plugin's factory. Raises ValueError for another.
+
+        The payload begins with words `name:value`, as listeners expect, and a newline before any other text.
+        """
+        if type not in self._types:
+            raise ValueError(f"the factory of [rpcinterface:{self.name}] does not declare {type!r} in its event_types")
+        self._commands.send_event(PluginEvent(type, self._types[type], payload))
 
     async def update(self, groups: Sequence[str] = (), *, dry_run: bool = False) -> list[str]:
         """Read the configuration and do what it asks for; one line for each step."""

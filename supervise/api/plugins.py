@@ -68,7 +68,7 @@ class Plugins:
         self._made.clear()
 
     async def _make(self, config: PluginConfig) -> tuple[Supervise, dict[str, Method]] | None:
-        interface = Supervise(config.name, self._commands)
+        interface = Supervise(config, self._commands)
         if config.factory == STOCK:
             return interface, supervisor_methods()
         try:
@@ -192,10 +192,8 @@ def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], 
 def _fault(name: str, error: Exception) -> CommandError:
     code = getattr(error, "code", None)
     if type(error).__module__.startswith("supervisor.") and isinstance(code, int):
-        try:  # supervisor.xmlrpc.RPCError, of a plugin that borrows names from there
-            return CommandError(Fault(code), str(getattr(error, "text", "")).partition(": ")[2])
-        except ValueError:
-            pass
+        # supervisor.xmlrpc.RPCError, of a plugin that borrows names from there
+        return CommandError.foreign(code, str(getattr(error, "text", ""))[:500])
     log.error("RPC method %s failed", name, exc_info=error)
     return CommandError(Fault.FAILED, f"{name}: {type(error).__name__}: {error}"[:500])
 

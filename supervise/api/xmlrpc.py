@@ -64,7 +64,7 @@ class Rpc:
         try:
             result = await self.call(name, params, caller)
         except CommandError as error:
-            return wire.fault(error.fault, str(error))
+            return wire.fault(error.code, str(error))
         if isinstance(result, str) and len(result) > _SLOW:
             return await asyncio.to_thread(wire.response, result)
         return wire.response(result)
@@ -170,7 +170,7 @@ class Rpc:
 
 
 def _fault_struct(error: CommandError) -> str:
-    return wire.value({"faultCode": int(error.fault), "faultString": str(error)})
+    return wire.value({"faultCode": error.code, "faultString": str(error)})
 
 
 def _summary(result: Any) -> str:

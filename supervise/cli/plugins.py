@@ -7,6 +7,7 @@ and cost nothing more for it.
 import importlib
 import os
 import xmlrpc.client
+from collections.abc import Callable
 from http.client import HTTPConnection
 from typing import Any, NoReturn
 
@@ -20,6 +21,8 @@ from supervise.config.model import PluginConfig
 from supervise.errors import ConfigErrors
 from supervise.http1 import ServerError, connect
 
+RunLine = Callable[[str], None]
+
 
 class PluginError(AttributeError):
     """A plugin cannot be used; the text is one line for the user."""
@@ -29,11 +32,12 @@ class Controller:
     """What a factory gets, `factory(controller, **options)`, and the plugin keeps.
 
     `client` speaks the JSON API (see supervise.client); `output` prints a line; `fail` also sets the exit code.
-    `get_supervisor` and `get_server_proxy` speak XML-RPC, for plugins that were written for supervisorctl.
+    `get_supervisor` and `get_server_proxy` speak XML-RPC, for plugins that were written for supervisorctl, and
+    `onecmd` runs a line. All may be used by several threads.
     """
 
-    def __init__(self, session: Session, name: str) -> None:
-        self.name, self._session = name, session
+    def __init__(self, session: Session, name: str, run: RunLine) -> None:
+        self.name, self._session, self._run = name, session, run
 
     @property
     def client(self) -> Client:
@@ -54,6 +58,10 @@ class Controller:
     def fail(self, text: str, code: int = GENERIC) -> None:
         """Print what went wrong, and end with this exit code."""
         self._session.fail(text, code)
+
+    def onecmd(self, line: str) -> None:
+        """Run a line as the shell does. Failures are told, not raised."""
+        self._run(line)
 
     def upcheck(self) -> bool:
         """Whether the daemon answers; says so if it does not."""
@@ -99,12 +107,15 @@ class _Transport(xmlrpc.client.Transport):
         return connection
 
 
-def find(session: Session, words: list[str]) -> click.Command | None:
-    """The action `words[0]` of a plugin, or `help` for one; None if no plugin has it. Plugins that fail say so."""
+def find(session: Session, words: list[str], run: RunLine) -> click.Command | None:
+    """The action `words[0]` of a plugin, or `help` for one; None if no plugin has it. Plugins that fail say so.
+
+    `run` runs a line of the shell.
+    """
     action = words[1] if words[0] == "help" and len(words) > 1 else words[0]
     for config in _configured(session):
         try:
-            plugin = _make(session, config)
+            plugin = _make(session, config, run)
             act = getattr(plugin, f"do_{action}", None)
             if callable(act):
                 return _command(session, config.name, action, plugin, helps=words[0] == "help")
@@ -126,13 +137,13 @@ def _configured(session: Session) -> tuple[PluginConfig, ...]:
         return ()
 
 
-def _make(session: Session, config: PluginConfig) -> Any:
+def _make(session: Session, config: PluginConfig, run: RunLine) -> Any:
     module, _, path = config.factory.partition(":")
     try:
         found: Any = importlib.import_module(module.strip())
         for name in path.strip().split("."):
             found = getattr(found, name)
-        return found(Controller(session, config.name), **dict(config.options))
+        return found(Controller(session, config.name, run), **dict(config.options))
     except PluginError:
         raise
     except Exception as error:  # a stranger's code

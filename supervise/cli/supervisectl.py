@@ -58,7 +58,7 @@ class Actions(click.Group):
         if not ctx.resilient_parsing and (command is None or about_another):
             from supervise.cli.plugins import find  # noqa: PLC0415  # reads the configuration: only where it must
 
-            command = find(ctx.obj, words) or command
+            command = find(ctx.obj, words, lambda line: run_line(ctx, line)) or command
         if command is None and not ctx.resilient_parsing:
             raise UnknownSyntaxError(line)
         return (words[0] if words else ""), command, words[1:]

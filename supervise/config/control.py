@@ -116,7 +116,10 @@ class CtlConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PluginConfig:
-    """[rpcinterface:x] or [ctlplugin:x]: a factory as module:name, and what else the section says."""
+    """[rpcinterface:x] or [ctlplugin:x]: a factory as module:name, and what else the section says.
+
+    `event_types`: the event types that the factory declares, each with the types above it.
+    """
 
     IN = ()
     NAMES = Names.ENV
@@ -124,3 +127,4 @@ class PluginConfig:
     name: str
     factory: str
     options: tuple[tuple[str, str], ...] = ()
+    event_types: tuple[tuple[str, tuple[str, ...]], ...] = ()

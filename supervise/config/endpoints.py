@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from supervise.config import eventtypes
 from supervise.config.convert import Converter
 from supervise.config.declare import Option
 from supervise.config.document import Entry, Section
@@ -134,12 +135,13 @@ def plugins(converter: Converter, kind: str) -> Iterator[PluginConfig]:
             if not section.get(key):
                 converter.problems.error(section.place(), f"section [{section.name}] does not specify a {key}")
             continue
+        types: tuple[tuple[str, tuple[str, ...]], ...] = ()
         try:
-            converter.machine.require_factory(spec, section.name)
-        except NotHere as why:
+            types = eventtypes.declared(converter.machine.require_factory(spec, section.name))
+        except ValueError as why:
             converter.problems.error(section.place(key), why)
         extras = ((name, converter.get(section, _extra(name, option))) for name in section.own if name != key)
-        yield PluginConfig(name=section.label, factory=spec, options=tuple(extras))
+        yield PluginConfig(name=section.label, factory=spec, options=tuple(extras), event_types=types)
 
 
 def _extra(name: str, factory: Option) -> Option:

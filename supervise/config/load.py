@@ -97,7 +97,8 @@ def _build(document: Document, machine: Machine, problems: Problems, overrides: 
     converter.environ |= {f"ENV_{name}": value for name, value in environment.items()}
     rpcinterfaces = tuple(endpoints.plugins(converter, "rpcinterface"))
     listening = sockets.named(converter)
-    groups = programs.groups(converter, programs.Shared(environment, daemon, listening))
+    event_types = tuple(name for plugin in rpcinterfaces for name, _ in plugin.event_types)
+    groups = programs.groups(converter, programs.Shared(environment, daemon, listening, event_types))
     servers, users = tuple(endpoints.servers(converter)), tuple(endpoints.users(converter))
     ctl, ctlplugins = _client_part(document, machine, problems)
     return Config(

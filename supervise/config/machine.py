@@ -153,12 +153,12 @@ class Machine:
         except NotHere as why:
             raise NotHere(f"Invalid user:group definition {text}: {why}") from None
 
-    def require_factory(self, spec: str, section: str) -> None:
-        """Raise NotHere unless `spec` is supervisord's own or can be imported here."""
+    def require_factory(self, spec: str, section: str) -> object:
+        """What `spec` names; None for supervisord's own, which we are ourselves. Raises NotHere."""
         if spec in STOCK_FACTORIES:
-            return
+            return None
         try:
-            self.resolve(spec)
+            return self.resolve(spec)
         except Exception as why:  # a plugin's import runs a stranger's code: whatever it raises is its failure
             raise NotHere(f"{spec} cannot be resolved within [{section}]: {why}{_remedy(why)}") from None
 

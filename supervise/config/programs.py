@@ -24,6 +24,7 @@ class Shared(NamedTuple):
     environment: Mapping[str, str]  # of [supervisord]; every process gets it
     daemon: DaemonConfig
     sockets: dict[str, SocketConfig]
+    event_types: tuple[str, ...]  # of plugins
 
 
 def groups(converter: Converter, shared: Shared) -> tuple[GroupConfig, ...]:
@@ -109,11 +110,12 @@ class _Builder:
         names: tuple[str, ...] = self.converter.get(section, option)
         if not names:
             self.problems.error(section.place("events"), f'[{section.name}] section requires an "events" line')
+        known = (*EVENT_TYPES, *self.common.event_types)
         for name in names:
-            if name not in EVENT_TYPES:
+            if name not in known:
                 self.problems.error(
                     section.place("events"),
-                    f"Unknown event type {name} in [{section.name}] events{did_you_mean(name, EVENT_TYPES)}",
+                    f"Unknown event type {name} in [{section.name}] events{did_you_mean(name, known)}",
                 )
         return names
 

@@ -232,6 +232,23 @@ class Tick:
         return f"TICK_{self.period}"
 
 
+@dataclass(frozen=True, slots=True)
+class PluginEvent:
+    """An event of a type that a plugin has declared. `kinds`: the types above its own, besides EVENT."""
+
+    type: str
+    kinds: tuple[str, ...]
+    data: str
+
+
 Notification: TypeAlias = (
-    StateChanged | GroupAdded | GroupRemoved | DaemonChanged | RemoteCommunication | Output | Communication | Tick
+    StateChanged
+    | GroupAdded
+    | GroupRemoved
+    | DaemonChanged
+    | RemoteCommunication
+    | Output
+    | Communication
+    | Tick
+    | PluginEvent
 )

@@ -2,13 +2,13 @@
 
 The table is supervisord's manual (docs/events.rst) as 4.3.0 carries it out; tests/core/test_wire.py compares it with
 the types that a configuration may name. A type is a kind of every type whose name is a beginning of its own
-(TICK_5 is a TICK), and everything is an EVENT.
+(TICK_5 is a TICK), and everything is an EVENT. Plugins declare types of their own, and what those are kinds of.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from supervise.core.events import Notification
+from supervise.core.events import Notification, PluginEvent
 
 _PROCESS = "processname:{n.name} groupname:{n.group} "
 _CHANGE = _PROCESS + "from_state:{n.old.name}"
@@ -62,12 +62,21 @@ def kinds(type: str) -> Iterator[str]:
 
 
 def subscribed(types: tuple[str, ...]) -> frozenset[str]:
-    """The concrete types that a subscription to `types` brings."""
-    return frozenset(type for type in PAYLOADS if any(kind in types for kind in kinds(type)))
+    """What a subscription to `types` brings: concrete types of ours, and what `names` is compared with."""
+    return frozenset(type for type in PAYLOADS if any(kind in types for kind in kinds(type))).union(types)
+
+
+def names(notification: Notification) -> frozenset[str]:
+    """What brings this notification, if `subscribed` has one of them."""
+    if isinstance(notification, PluginEvent):
+        return frozenset((notification.type, *notification.kinds, EVERYTHING))
+    return frozenset((notification.type,))
 
 
 def payload(notification: Notification) -> bytes:
     """The payload of an event. It is always UTF-8: what a name or a text cannot be said in is said by its escape."""
+    if isinstance(notification, PluginEvent):
+        return notification.data.encode("utf-8", "backslashreplace")
     return PAYLOADS[notification.type].format(n=notification).encode("utf-8", "backslashreplace")
 
 

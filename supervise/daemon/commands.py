@@ -14,7 +14,7 @@ from supervise import __version__
 from supervise.config.diff import Diff, of_the_daemon
 from supervise.config.model import Config
 from supervise.config.show import as_json
-from supervise.core.events import DaemonState, RemoteCommunication, State
+from supervise.core.events import DaemonState, PluginEvent, RemoteCommunication, State
 from supervise.daemon import namespec, reading
 from supervise.daemon.bus import Subscription
 from supervise.daemon.control import Control
@@ -187,10 +187,10 @@ class Commands:
         """Whether a group of exactly this name is active."""
         return name in self.supervisor.groups
 
-    def send_remote_event(self, kind: str, data: str) -> None:
-        """Publish a client's own event."""
+    def send_event(self, event: RemoteCommunication | PluginEvent) -> None:
+        """Publish an event of a client or a plugin."""
         self._must_run()
-        self.supervisor.bus.publish(RemoteCommunication(kind, data))
+        self.supervisor.bus.publish(event)
 
     # Logs
 

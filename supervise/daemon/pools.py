@@ -22,7 +22,7 @@ from supervise.core.events import (
 )
 from supervise.core.listener import Token
 from supervise.core.pool import Backlog, Item
-from supervise.core.wire import PERIODS, Event, envelope, payload, subscribed
+from supervise.core.wire import PERIODS, Event, envelope, names, payload, subscribed
 from supervise.daemon.failure import fail
 from supervise.daemon.inlet import Inlet
 from supervise.daemon.judge import Judge
@@ -216,10 +216,11 @@ class Pools:
                 self._pools[group].dispatch()
 
     def _offer(self, notification: Notification) -> None:
-        if notification.type not in self._types:
+        wanted = names(notification)
+        if self._types.isdisjoint(wanted):
             return
         event = Event(self._serial, notification.type, payload(notification))
         self._serial += 1
         for pool in self._pools.values():
-            if event.type in pool.types:
+            if not pool.types.isdisjoint(wanted):
                 pool.offer(event)

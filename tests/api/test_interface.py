@@ -6,6 +6,8 @@ from typing import Any, cast
 import pytest
 
 from supervise.api.interface import NeedsSupervisord, Supervise
+from supervise.config.model import PluginConfig
+from supervise.core.events import PluginEvent
 
 
 class Verbs:
@@ -15,10 +17,18 @@ class Verbs:
         await asyncio.sleep(0)
         return []
 
+    def send_event(self, event: Any) -> None:
+        self.sent = event
+
+
+def interface(name: str, **types: tuple[str, ...]) -> Supervise:
+    config = PluginConfig(name=name, factory="a:b", event_types=tuple(types.items()))
+    return Supervise(config, cast("Any", Verbs()))
+
 
 def test_verbs_from_both_kinds_of_method() -> None:
     async def story() -> None:
-        one = Supervise("x", cast("Any", Verbs()))
+        one = interface("x")
         assert await one.update() == []
         assert await asyncio.to_thread(lambda: one.wait(one.update())) == []
         with pytest.raises(RuntimeError, match="use await"):
@@ -27,9 +37,20 @@ def test_verbs_from_both_kinds_of_method() -> None:
     asyncio.run(story())
 
 
+def test_only_declared_types_are_published() -> None:
+    async def story() -> None:
+        one = interface("x", DEPLOY_DONE=("DEPLOY",))
+        await one.publish("DEPLOY_DONE", "release:3")
+        assert one._commands.sent == PluginEvent("DEPLOY_DONE", ("DEPLOY",), "release:3")  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match=r"\[rpcinterface:x\] does not declare 'TICK_5'"):
+            await one.publish("TICK_5", "when:0")
+
+    asyncio.run(story())
+
+
 def test_tasks_end_with_the_plugin(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
-        one = Supervise("x", cast("Any", Verbs()))
+        one = interface("x")
         ended = asyncio.Event()
 
         async def forever() -> None:
@@ -53,7 +74,7 @@ def test_tasks_end_with_the_plugin(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_supervisords_objects_are_not_there() -> None:
     async def story() -> None:
-        one = Supervise("twiddler", cast("Any", Verbs()))
+        one = interface("twiddler")
         with pytest.raises(NeedsSupervisord, match=r"supervise has no 'options': the plugin \[rpcinterface:twiddler\]"):
             _ = one.options
         assert not hasattr(one, "supervisord")

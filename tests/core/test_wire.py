@@ -11,12 +11,13 @@ from supervise.core.events import (
     GroupRemoved,
     Notification,
     Output,
+    PluginEvent,
     RemoteCommunication,
     State,
     StateChanged,
     Tick,
 )
-from supervise.core.wire import ABSTRACT, PAYLOADS, PERIODS, Event, envelope, payload, subscribed, unfinished
+from supervise.core.wire import ABSTRACT, PAYLOADS, PERIODS, Event, envelope, names, payload, subscribed, unfinished
 
 
 def change(new: State, old: State = State.RUNNING, **facts: object) -> StateChanged:
@@ -103,7 +104,16 @@ def test_payloads(type: str) -> None:
     ],
 )
 def test_the_hierarchy(type: str, brings: set[str]) -> None:
-    assert subscribed((type,)) == brings
+    assert subscribed((type,)) == brings | {type}
+
+
+def test_types_of_plugins() -> None:
+    event = PluginEvent("DEPLOY_DONE", ("DEPLOY",), "release:3 é\udcff")
+    assert payload(event) == "release:3 é\\udcff".encode()
+    for wanted in ("DEPLOY_DONE", "DEPLOY", "EVENT"):
+        assert names(event) & subscribed((wanted,))
+    for other in ("TICK", "DEPLOY_DONE_NOT", "PROCESS_STATE"):
+        assert not names(event) & subscribed((other,))
 
 
 def test_a_subscription_to_several_types() -> None:

@@ -134,7 +134,7 @@ def test_events_reach_subscribers(tmp_path: Path) -> None:
     async def story() -> None:
         async with commanding(tmp_path) as commands:
             with commands.events() as subscription:
-                commands.send_remote_event("kind", "data")
+                commands.send_event(RemoteCommunication("kind", "data"))
                 async for item in subscription:
                     assert item == RemoteCommunication("kind", "data")
                     break
