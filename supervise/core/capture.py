@@ -25,14 +25,15 @@ class Capture:
         """Whether something is kept that has gone nowhere yet."""
         return bool(self.held) or self.passage is not None
 
-    def feed(self, data: bytes) -> tuple[bytes, list[bytes]]:
-        """The next piece of the stream. Returns what goes to the log, and the passages that are complete now."""
+    def feed(self, data: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
+        """The next piece of the stream. Returns what goes to the log, and the passages that are complete now, each with
+        its place: how much of what goes to the log comes before it."""
         if self.held:
             data, self.held = self.held + data, b""
         elif self.passage is None and b"<" not in data:
             return data, []
-        output: list[bytes] = []
-        passages: list[bytes] = []
+        output = bytearray()
+        passages: list[tuple[int, bytes]] = []
         while True:
             token = BEGIN if self.passage is None else END
             before, found, after = data.partition(token)
@@ -42,14 +43,14 @@ class Capture:
             if self.passage is None:
                 self.passage = bytearray()
             else:
-                passages.append(bytes(self.passage))
+                passages.append((len(output), bytes(self.passage)))
                 self.passage = None
             data = after
         if count := beginning_at_end(data, token):
             self.held = data[-count:]
             data = data[:-count]
         self._pass(data, output)
-        return b"".join(output), passages
+        return bytes(output), passages
 
     def flush(self) -> bytes:
         """What goes to the log when nothing more will come; afterwards a new stream may begin."""
@@ -59,9 +60,9 @@ class Capture:
         passage, self.passage = bytes(self.passage), None
         return BEGIN + passage + held
 
-    def _pass(self, data: bytes, output: list[bytes]) -> None:
+    def _pass(self, data: bytes, output: bytearray) -> None:
         if self.passage is None:
-            output.append(data)
+            output += data
             return
         self.passage += data
         if (excess := len(self.passage) - self._limit) > 0:

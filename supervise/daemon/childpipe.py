@@ -108,19 +108,26 @@ class ChildPipe:
     def _feed(self, worker: Worker, stamp: int, data: memoryview | bytes) -> None:
         if self._filters is not None:
             data = self._refine(worker, stamp, bytes(data))
-        if data:
-            self.channel.feed(worker, data, self.pid)
+        self._deliver(worker, data)
+
+    def _deliver(self, worker: Worker, output: memoryview | bytes, done: int = 0) -> None:
+        """Pass on what comes after `done` bytes, and tell of each passage where it stood."""
+        if self._filters is not None and self._filters.passages:
+            passages, self._filters.passages = self._filters.passages, []
+            for place, passage in passages:
+                if done < place:
+                    self.channel.feed(worker, output[done:place], self.pid)
+                    done = place
+                if (tell := self.channel.passage) is not None:
+                    tell(self.channel.namespec, self.channel.name, self.pid, passage)
+        if done < len(output):
+            self.channel.feed(worker, output[done:] if done else output, self.pid)
 
     def _refine(self, worker: Worker, stamp: int, data: bytes) -> bytes:
         filters = self._filters
         assert filters is not None
         held = filters.holds
         output = filters.feed(data)
-        if filters.passages:
-            passages, filters.passages = filters.passages, []
-            if (tell := self.channel.passage) is not None:
-                for passage in passages:
-                    tell(self.channel.namespec, self.channel.name, self.pid, passage)
         if held or filters.holds:
             self._save(worker, Carry(stamp, filters.state, output))
         return output
@@ -222,7 +229,6 @@ class ChildPipe:
         if (intent := worker.intent) is not None:
             intent.take_up(step, done)
         step.retire()
-        if done < len(output):
-            self.channel.feed(worker, output[done:], self.pid)
+        self._deliver(worker, output, done)
         if intent is not None:
             intent.end()

@@ -17,14 +17,21 @@ class Filters:
         """`capture`: bytes of a passage that are kept; 0: no passages."""
         self._capture = Capture(capture) if capture > 0 else None
         self._strip = StripAnsi() if strip else None
-        self.passages: list[bytes] = []  # those completed by `feed`, until somebody takes them
+        self.passages: list[tuple[int, bytes]] = []  # completed by the last `feed`, with their places in its result
 
     def feed(self, data: bytes) -> bytes:
         """The next piece of the stream; returns what goes on."""
         if self._capture is not None:
-            data, passages = self._capture.feed(data)
-            self.passages += passages
-        return data if self._strip is None else self._strip.feed(data)
+            data, self.passages = self._capture.feed(data)
+        if self._strip is None:
+            return data
+        done, output, passages = 0, b"", []
+        for place, passage in self.passages:
+            output += self._strip.feed(data[done:place])
+            passages.append((len(output), passage))
+            done = place
+        self.passages = passages
+        return output + self._strip.feed(data[done:])
 
     def flush(self) -> bytes:
         """What was held back, when nothing more will come."""

@@ -16,7 +16,7 @@ def run(pieces: list[bytes], limit: int = 1000) -> tuple[bytes, list[bytes]]:
     for piece in pieces:
         more, found = capture.feed(piece)
         output += more
-        passages += found
+        passages += [passage for _, passage in found]
     return output + capture.flush(), passages
 
 
@@ -26,6 +26,11 @@ def test_a_passage_is_taken_out() -> None:
 
 def test_two_passages_and_an_empty_one() -> None:
     assert run([BEGIN + b"1" + END + b"x" + BEGIN + END + BEGIN + b"2\n" + END]) == (b"x", [b"1", b"", b"2\n"])
+
+
+def test_passages_know_their_places() -> None:
+    found = Capture(100).feed(b"one" + BEGIN + b"1" + END + b"two" + BEGIN + END + BEGIN + b"3" + END + b"three")
+    assert found == (b"onetwothree", [(3, b"1"), (6, b""), (6, b"3")])
 
 
 def test_byte_by_byte() -> None:
@@ -58,7 +63,7 @@ def test_after_a_flush_a_new_stream_begins() -> None:
 
 def test_of_a_long_passage_the_oldest_bytes_go() -> None:
     capture = Capture(10)
-    assert capture.feed(BEGIN + b"0123456789abc" + END) == (b"", [b"3456789abc"])
+    assert capture.feed(BEGIN + b"0123456789abc" + END) == (b"", [(0, b"3456789abc")])
     assert capture.dropped == 3
 
 

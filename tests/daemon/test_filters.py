@@ -15,8 +15,7 @@ def passed(pieces: list[bytes], *, renewed: bool) -> tuple[bytes, list[bytes]]:
     filters, output, passages = Filters(100, strip=True), b"", []
     for piece in pieces:
         output += filters.feed(piece)
-        passages += filters.passages
-        filters.passages = []
+        passages += [passage for _, passage in filters.passages]
         if renewed:
             state = filters.state
             filters = Filters(100, strip=True)
@@ -40,7 +39,7 @@ def test_passages_first_then_sequences() -> None:
     assert filters.feed(b"a\x1b[3") == b"a"
     assert filters.holds
     assert filters.feed(b"1mb" + BEGIN + b"\x1b[1m" + END + b"c\x1b") == b"bc"
-    assert filters.passages == [b"\x1b[1m"]
+    assert filters.passages == [(1, b"\x1b[1m")]
     assert filters.flush() == b"\x1b"
     assert filters.flush() == b""
 
