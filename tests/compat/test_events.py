@@ -30,7 +30,7 @@ def write(fd, *pieces):
     os.write(fd, b"".join(pieces))
     time.sleep(0.3)
 write(1, b"before\\n", BEGIN, b"inside", END, b"a line after it, and more\\n")
-write(1, b"a line of forty characters, or so, it is\\n", BEGIN, b"x", END, BEGIN, b"second", END, b"the tail of it\\n" * 3)
+write(1, b"a line of forty characters, or so\\n", BEGIN, b"x", END, BEGIN, b"second", END, b"the tail of it\\n" * 3)
 write(1, BEGIN, b"begun here and now")
 write(1, b"in the middle of it, which is long enough")
 write(1, b"ended", END, b"the rest of that, on a line\\n")
