@@ -13,6 +13,8 @@ from typing import TypeVar
 import psutil
 import pytest
 
+from supervise.system.cgroup import Cgroups
+
 ROOT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds: how long a condition may take on a machine that is busy with other things
@@ -33,6 +35,17 @@ def need_root() -> None:
     """Skip (fail under CI=true) a test that must change users, namespaces or ownership."""
     if os.geteuid() != 0:
         _missing("needs root")
+
+
+def need_cgroup() -> Path:
+    """The directory below which our own processes can make cgroups. None: skip, since that is up to the machine."""
+    groups = Cgroups(f"supervise-probe{os.getpid()}-")
+    with groups.within("probe") as made:
+        pass
+    if made is None:
+        pytest.skip(f"no cgroup can be made here: {groups.problem}")
+    made.remove()
+    return Path(made.path).parent
 
 
 def _missing(why: str) -> str:

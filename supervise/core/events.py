@@ -80,7 +80,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The answer to `Sweep`: nothing of that session is left."""
+    """The answer to `Sweep`: nothing of that tree is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Signal what remains of the session whose leader `sid` was; answer with `Swept` when it is gone."""
+    """Signal what there is of the tree whose leader `sid` is or was; answer with `Swept` when it is gone."""
 
     sid: int
     signal: int

@@ -12,8 +12,9 @@ There is one `deadline` a machine, and what its passing means depends on the sta
     EXITED    an automatic restart that was held back because of quick exits: STARTING
     STOPPING  stopwaitsecs are over: SIGKILL; and when even that has not helped: UNKNOWN
 
-A stop with tree scope is not over when the leader is gone: what is left of its session is swept
-(`Sweep`), and STOPPING lasts until that is answered (`Swept`) or has been killed in vain.
+A stop with tree scope is not over when the leader is gone: what is left of its tree is swept
+(`Sweep`), and STOPPING lasts until that is answered (`Swept`) or has been killed in vain. A leader
+that does not end by itself is killed with its whole tree.
 
 Whatever pair of state and event `_advance` does not name is a no-op if it is in `IGNORED`, and a
 bug in the shell otherwise. tests/core/test_process.py walks every pair.
@@ -144,15 +145,18 @@ class ProcessMachine:
             case State.STOPPING, Exited(status=status):
                 leader = self.pid
                 self._gone(status, now)
-                if self.config.stop_scope is StopScope.TREE:
-                    self._sweep(leader, self.config.stopsignal, now + self.config.stopwaitsecs)
-                else:
+                if self.config.stop_scope is not StopScope.TREE:
                     self._settle()
+                elif self.kills:
+                    self._sweep(leader, signal.SIGKILL, now + KILL_WAIT)
+                else:
+                    self._sweep(leader, self.config.stopsignal, now + self.config.stopwaitsecs)
             case State.UNKNOWN, Exited(status=status):
                 self._gone(status, now)
                 self._settle()
             case State.STOPPING, Swept():
-                self._settle()
+                if self.pid is None:  # else its end is still to be told
+                    self._settle()
             case State.STOPPING, Timeout():
                 self._kill(now)
             case ((State.STARTING | State.RUNNING | State.STOPPING), SignalFailed(reason=reason)):
@@ -220,7 +224,7 @@ class ProcessMachine:
             self._effects.append(Kill(self.config.stopsignal, group))
 
     def _sweep(self, sid: int | None, sig: int, deadline: float) -> None:
-        """The leader is gone; what is left of its session goes the same way."""
+        """The leader is gone; what is left of its tree goes the same way."""
         self.sweeping = sid
         self.deadline = deadline
         if sid is not None:
@@ -234,6 +238,8 @@ class ProcessMachine:
                 self.deadline = now + KILL_WAIT
                 group = self.config.killasgroup or self.config.stop_scope is not StopScope.PROCESS
                 self._effects.append(Kill(signal.SIGKILL, group))
+                if self.config.stop_scope is StopScope.TREE and self.pid is not None:
+                    self._effects.append(Sweep(self.pid, signal.SIGKILL))
             case 1, sid:
                 self._sweep(sid, signal.SIGKILL, now + KILL_WAIT)
             case _, None:

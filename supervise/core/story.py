@@ -51,7 +51,7 @@ def story(
             case Spawn():
                 pass  # what comes of it is an event
             case Sweep(sid=sid, signal=sig):
-                yield DEBUG, f"sweeping the session {sid} of {config.name} with signal {signal_name(sig)}"
+                yield DEBUG, f"sweeping the tree of {config.name} (session {sid}) with signal {signal_name(sig)}"
 
 
 def _changed(config: ProgramConfig, event: Event, change: Changed, reason: str) -> Iterator[Line]:

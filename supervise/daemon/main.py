@@ -118,6 +118,7 @@ async def _live(ground: Ground) -> int:
     finally:
         reaper.close()
         memory.close(everything_stopped=over)
+        supervisor.trees.close()
         main_log.close()
         await logs.close()
 
@@ -133,7 +134,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
         policy = OnLeftover.STOP
     match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
-            await leftovers.end(supervisor.memory.disregard())
+            await leftovers.end(supervisor.memory.disregard(), supervisor.trees)
         case OnLeftover.IGNORE:
             for record in supervisor.memory.disregard():
                 if leftovers.is_there(record):
@@ -170,7 +171,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             Signals(commands, lifecycle, report)
             lifecycle.begin(config)
             reaper.reap()
-        ending = asyncio.ensure_future(leftovers.end(supervisor.memory.disregard()))  # not configured any more
+        unconfigured = supervisor.memory.disregard()
+        ending = asyncio.ensure_future(leftovers.end(unconfigured, supervisor.trees))
         supervisor.logs.unfinished.settle()
         ground.handover.close()
         if ground.handover.facts.get("ending"):

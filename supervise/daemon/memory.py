@@ -38,8 +38,10 @@ class Memory:
     Without a journal (no memory file system could be used) nothing is remembered, and `problem` says why.
     """
 
-    def __init__(self, journal: Journal | None, handover: Handover, problem: str = "") -> None:
+    def __init__(self, journal: Journal | None, handover: Handover, problem: str = "", identity: str = "") -> None:
+        """`identity` is one for this daemon and all before and after it."""
         self.handover, self.problem = handover, problem
+        self.identity = identity or f"pid{os.getpid()}"
         self._journal = journal
         self._slots: dict[tuple[str, str], int] = {}
         self._records: dict[tuple[str, str], Record] = {}
@@ -152,18 +154,19 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
     Where no memory file system can be used, the daemon runs without memory, and says so.
     Raises JournalError for a journal that must not be overlooked, since programs may be running.
     """
+    identity = hashlib.sha256(pidfile.encode()).hexdigest()[:16]
     try:
-        path = f"{place(hashlib.sha256(pidfile.encode()).hexdigest()[:16])}/state"
+        path = f"{place(identity)}/state"
     except JournalError as exc:
         log.error("programs will not survive a crash of this daemon as its own: %s", exc)
-        return Memory(None, handover, str(exc))
+        return Memory(None, handover, str(exc), identity)
     try:
         journal = Journal(path)
     except JournalError as exc:
         if os.path.exists(path) and os.path.getsize(path):  # there may be programs in it
             raise
         log.error("programs will not survive a crash of this daemon as its own: %s", exc)
-        return Memory(None, handover, str(exc))
+        return Memory(None, handover, str(exc), identity)
     boot, header = boot_id(), journal.header
     if header is not None and header.get("schema", 0) > SCHEMA:
         journal.close(remove=False)
@@ -176,4 +179,4 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         intent.forget(os.path.dirname(path))
         carry.forget(os.path.dirname(path))
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
-    return Memory(journal, handover)
+    return Memory(journal, handover, identity=identity)

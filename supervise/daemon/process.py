@@ -13,6 +13,7 @@ from supervise.core.process import ProcessMachine
 from supervise.daemon.childpipe import Ends
 from supervise.daemon.logs import ProcessLogs
 from supervise.system.adopted import Adopted
+from supervise.system.cgroup import Cgroup
 from supervise.system.spawn import Child
 from supervise.system.tree import Sweeper
 
@@ -64,6 +65,7 @@ class Process:
     leftovers: tuple[int, ...] = ()
     timer: asyncio.TimerHandle | None = None
     sweeper: Sweeper | None = None
+    cgroup: Cgroup | None = None  # in which it was born
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
 
     @property
@@ -76,7 +78,7 @@ class Process:
 
     @property
     def namespec(self) -> str:
-        return self.name if self.name == self.group else f"{self.group}:{self.name}"
+        return namespec(self.group, self.name)
 
     @property
     def state(self) -> State:
@@ -87,6 +89,11 @@ class Process:
         """Nothing runs, nothing is about to, or nothing more can be done about it (UNKNOWN)."""
         machine = self.machine
         return machine.state is State.UNKNOWN or (machine.state in AT_REST and machine.deadline is None)
+
+
+def namespec(group: str, name: str) -> str:
+    """How a process is called: by its name alone where its group has the same."""
+    return name if name == group else f"{group}:{name}"
 
 
 @dataclass(slots=True, eq=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from supervise.daemon.memory import Memory
 from supervise.daemon.process import Process
 from supervise.daemon.sockets import Sockets
+from supervise.daemon.trees import Trees
 from supervise.system.activation import Launch
 from supervise.system.environment import environment
 from supervise.system.spawn import Child, lookup, spawn
@@ -18,8 +19,8 @@ SLICE = 0.005  # seconds of spawning at a time, before the loop may look at othe
 class Spawning:
     """A queue of processes to be spawned; `act` is called for each in its turn, in the loop."""
 
-    def __init__(self, memory: Memory, sockets: Sockets, act: Callable[[Process], None]) -> None:
-        self._memory, self._sockets, self._act = memory, sockets, act
+    def __init__(self, memory: Memory, sockets: Sockets, trees: Trees, act: Callable[[Process], None]) -> None:
+        self._memory, self._sockets, self._trees, self._act = memory, sockets, trees, act
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
@@ -46,13 +47,14 @@ class Spawning:
         launch = Launch(filename, argv, environment(config, self._environ, serverurl))
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
             self._memory.remember(process)  # with the pipes by which the child can be found
-            return spawn(
-                config,
-                ready.filename,
-                ready.argv,
-                ready.env,
-                stdout=ends.stdout,
-                stderr=ends.stderr,
-                stdin=ends.stdin if ready.stdin is None else ready.stdin,
-                pass_fds=ready.fds,
-            )
+            with self._trees.birth(process) as mark:
+                return spawn(
+                    config,
+                    ready.filename,
+                    ready.argv,
+                    {**ready.env, **mark},
+                    stdout=ends.stdout,
+                    stderr=ends.stderr,
+                    stdin=ends.stdin if ready.stdin is None else ready.stdin,
+                    pass_fds=ready.fds,
+                )

@@ -38,13 +38,13 @@ from supervise.daemon.memory import Memory, fingerprint, is_alive, restore
 from supervise.daemon.process import Exit, Group, Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.spawning import Spawning
+from supervise.daemon.trees import Trees
 from supervise.system.activation import Slots
 from supervise.system.adopted import Adopted, parent_of
 from supervise.system.handover import Handover
 from supervise.system.journal import start_time
 from supervise.system.reap import Reaper
 from supervise.system.spawn import Child, SpawnError
-from supervise.system.tree import Sweeper
 
 log = logging.getLogger("supervise")
 
@@ -65,7 +65,8 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
-        self._spawning = Spawning(self.memory, self.sockets, self._spawn)
+        self.trees = Trees(self.memory.identity, lambda process: self.tell(process, Swept()))
+        self._spawning = Spawning(self.memory, self.sockets, self.trees, self._spawn)
         self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
     # Groups
@@ -114,6 +115,7 @@ class Supervisor:
         if process.wiring is not None:
             process.wiring.close()
         self.sockets.release(process)
+        self.trees.forget(process)
         process.logs.close()
         for _, waiter in process.waiters:
             if not waiter.done():
@@ -212,16 +214,12 @@ class Supervisor:
             case Kill(signal=sig, group=group):
                 self._kill(process, pid, sig, group)
             case Sweep(sid=sid, signal=sig):
-                self._sweep(process, sid, sig)
+                self.trees.sweep(process, sid, sig)
             case Changed():
                 self._publish(process, pid, effect)
 
     def _publish(self, process: Process, pid: int | None, change: Changed) -> None:
-        if process.sweeper is not None and change.new is not State.STOPPING:
-            process.leftovers = process.sweeper.close()
-            process.sweeper = None
-            if process.leftovers:
-                log.warning("%s left processes behind that do not end: %s", process.namespec, process.leftovers)
+        self.trees.settle(process, change.new)
         notification = StateChanged(
             group=process.group,
             name=process.name,
@@ -290,11 +288,6 @@ class Supervisor:
         else:  # our own child keeps its pid until we reap it, which happens in this very thread
             (os.killpg if group else os.kill)(pid, sig)
 
-    def _sweep(self, process: Process, sid: int, sig: int) -> None:
-        if process.sweeper is None:
-            process.sweeper = Sweeper(sid, lambda: self.tell(process, Swept()))
-        process.sweeper.signal(sig)
-
     # After a daemon before us
 
     def _continue(self, process: Process) -> None:
@@ -303,11 +296,12 @@ class Supervisor:
         self._arm(process)
         if machine.pid is None:
             if machine.state is State.STOPPING and machine.sweeping is not None:
-                self._sweep(process, machine.sweeping, machine.config.stopsignal)
+                self.trees.resume(process, machine.sweeping, machine.config.stopsignal)
             elif machine.state in (State.STARTING, State.STOPPING):
                 self._find_or_spawn(process)  # which watches what it finds
             return
         if is_alive(process):
+            self.trees.adopt(process)
             log.info("adopted: '%s' with pid %d", process.name, machine.pid)
             if process.made_from not in (0, fingerprint(process.config)):
                 log.warning("%s runs with options that have changed since: restart it to apply them", process.namespec)

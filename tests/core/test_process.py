@@ -95,7 +95,7 @@ STOPPING  SpawnFailed  -> STOPPED                   down  -     2
 STOPPING  Exited       -> STOPPED                   down  -     2
 STOPPING  Exited None  -> STOPPED                   down  -     2
 STOPPING  Exited fail  -> STOPPED                   down  -     2
-STOPPING  Swept        -> STOPPED                   down  -     2
+STOPPING  Swept        -> -                         down  -     2
 STOPPING  SignalFailed -> UNKNOWN                   down  -     2
 STOPPING  Timeout      -> kill(SIGKILL)             down  10.0  2
 EXITED    Start        -> STARTING spawn()          up    -     0
@@ -164,7 +164,7 @@ def test_tree_scope_changes_what_follows_the_leaders_end() -> None:
         "STOPPING  Exited       -> sweep(7, SIGTERM)         down  10.0  2",
         "STOPPING  Exited None  -> sweep(7, SIGTERM)         down  10.0  2",
         "STOPPING  Exited fail  -> sweep(7, SIGTERM)         down  10.0  2",
-        "STOPPING  Timeout      -> kill(SIGKILL, group)      down  10.0  2",
+        "STOPPING  Timeout      -> kill(SIGKILL, group) sweep(7, SIGKILL) down  10.0  2",
     ]
 
 
@@ -265,6 +265,16 @@ def test_what_is_left_of_a_tree_is_swept_then_killed_then_given_up() -> None:
     assert m.reason == "some of its processes survived SIGKILL"
 
 
+def test_a_leader_that_does_not_end_is_killed_with_its_tree() -> None:
+    m = machine(State.RUNNING, TREE)
+    m.step(Stop(), 0.0)
+    assert m.step(Timeout(), 10.0) == [Kill(signal.SIGKILL, True), Sweep(7, signal.SIGKILL)]
+    assert m.step(Swept(), 10.1) == []
+    assert m.step(Exited(-9), 10.1) == [Sweep(7, signal.SIGKILL)]
+    assert m.deadline == 10.1 + KILL_WAIT
+    assert states(m.step(Swept(), 10.2)) == [State.STOPPED]
+
+
 def test_a_start_during_a_sweep_waits_for_its_end() -> None:
     m = machine(State.RUNNING, TREE)
     m.step(Stop(), 0.0)
@@ -332,8 +342,8 @@ class World(RuleBasedStateMachine):
                     self.spawning = True
                 case Kill():
                     assert self.alive is not None
-                case Sweep(sid=sid):
-                    assert self.alive is None
+                case Sweep(sid=sid, signal=sig):
+                    assert self.alive is None or sig == signal.SIGKILL
                     assert sid == self.pids
                 case Changed(old=old, new=new):
                     assert (old, new) not in {(State.STOPPED, State.RUNNING), (State.FATAL, State.RUNNING)}

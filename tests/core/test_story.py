@@ -81,7 +81,7 @@ def test_groups_and_sweeps() -> None:
     assert lines(State.RUNNING, Stop(), config) == [(DEBUG, "killing cat (process group pid 7) with signal SIGTERM")]
     assert lines(State.STOPPING, Exited(0), config)[-1] == (
         DEBUG,
-        "sweeping the session 7 of cat with signal SIGTERM",
+        "sweeping the tree of cat (session 7) with signal SIGTERM",
     )
 
 

@@ -25,7 +25,7 @@ def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytes
                 time.sleep(0.001)
                 seen.append(one.name)
 
-            queue = Spawning(supervisor.memory, supervisor.sockets, act)
+            queue = Spawning(supervisor.memory, supervisor.sockets, supervisor.trees, act)
             for one in supervisor.processes():
                 queue.add(one)
             assert seen == [], "not before add returns"
@@ -43,7 +43,7 @@ def test_what_cannot_be_spawned_says_why_and_leaves_nothing(tmp_path: Path) -> N
     async def story() -> None:
         async with supervising(tmp_path, group(program("p", "/no/such"))) as supervisor:
             one = process(supervisor, "p")
-            queue = Spawning(supervisor.memory, supervisor.sockets, lambda _: None)
+            queue = Spawning(supervisor.memory, supervisor.sockets, supervisor.trees, lambda _: None)
             with pytest.raises(SpawnError, match="can't find command '/no/such'"):
                 queue.start(one, None)
             assert one.state is State.STOPPED

@@ -11,7 +11,7 @@ import pytest
 from supervise.config.model import AutoRestart, StopScope
 from supervise.core.events import Spawned, Start, State, Stop
 from supervise.daemon.supervisor import Supervisor
-from supervise.system.tree import leftovers
+from supervise.system.tree import Session, leftovers
 from tests.daemon.running import eventually, group, process, program, reach, record, run, sh, supervising
 from tests.tools import alive
 
@@ -142,7 +142,7 @@ def test_tree_scope_leaves_nothing_behind(tmp_path: Path) -> None:
             sid = one.machine.pid or 0
             await supervisor.stop([one])
             assert not alive(child)
-            assert leftovers(sid) == []
+            assert leftovers([Session(sid)]) == set()
             assert one.leftovers == ()
 
     run(story)

@@ -1,0 +1,103 @@
+"""Where all that a program has started can be found, and the end of it: stops with tree scope.
+
+A program with tree scope is born in a cgroup of its own, where one can be made (`Cgroups`). Where none can, its
+environment has a mark, by which is found what has left its session. Programs of other scopes are not touched by this.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from supervise.config.model import StopScope
+from supervise.core.events import State
+from supervise.daemon.process import Process
+from supervise.system.cgroup import Cgroup, Cgroups
+from supervise.system.tree import MARK, Session, Sweeper, Tree, describe, leftovers
+
+log = logging.getLogger("supervise")
+
+
+class Trees:
+    """The trees of all programs. Loop thread only."""
+
+    def __init__(self, identity: str, swept: Callable[[Process], None]) -> None:
+        """`identity` names this daemon and those before and after it; `swept` is told when a tree has gone."""
+        prefix = f"supervise-{identity}-"
+        self._cgroups, self._swept = Cgroups(prefix), swept
+        if os.environ.get(MARK, "").startswith(prefix):  # a program of ours has started us
+            del os.environ[MARK]
+
+    @contextmanager
+    def birth(self, process: Process) -> Iterator[Mapping[str, str]]:
+        """Inside, what is spawned belongs to the process's tree; gives what its environment needs for that.
+
+        Nothing may run in between but the spawn itself.
+        """
+        process.cgroup = None
+        if process.config.stop_scope is not StopScope.TREE:
+            yield {}
+            return
+        known = bool(self._cgroups.problem)
+        with self._cgroups.within(process.namespec) as process.cgroup:
+            if process.cgroup is None and not known:
+                log.info("no cgroup for '%s' (%s): it is followed by its session", process.name, self._cgroups.problem)
+            yield {} if process.cgroup else {MARK: self._cgroups.called(process.namespec)}
+
+    def adopt(self, process: Process) -> None:
+        """The process was started by a daemon before us, and is there."""
+        if process.config.stop_scope is StopScope.TREE and process.machine.pid is not None:
+            process.cgroup = self._cgroups.around(process.machine.pid, process.namespec)
+
+    def sweep(self, process: Process, sid: int, number: int) -> None:
+        """Signal all of its tree, whose session leader is or was `sid`; `swept` is told when nothing is left."""
+        if process.sweeper is None:
+            trees = self.known(process.namespec, sid, process.cgroup)
+            process.sweeper = Sweeper(trees, lambda: self._swept(process))
+        process.sweeper.signal(number)
+
+    def resume(self, process: Process, sid: int, number: int) -> None:
+        """`sweep` for one that a daemon before us had begun, if that session is still what it was.
+
+        When it was empty in between, its number may be another one's by now. That has a leader, or nobody in it who
+        was there already when ours ended.
+        """
+        ended = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.time() - process.stopped)
+        members = leftovers([Session(sid)])
+        ours = not any(one.pid == sid for one in members) and any(
+            one.starttime <= ended * os.sysconf("SC_CLK_TCK") for one in members
+        )
+        if members and not ours:
+            log.warning("session %d is not that of %s any more, and left alone", sid, process.namespec)
+        trees = self.known(process.namespec, sid if ours else None)
+        process.sweeper = Sweeper(trees, lambda: self._swept(process))
+        process.sweeper.signal(number)
+
+    def known(self, namespec: str, sid: int | None, cgroup: Cgroup | None = None) -> tuple[Tree, ...]:
+        """All ways to find what a program has started. `cgroup`: the one it was born in, if that is certain."""
+        session = Session(sid, "" if cgroup else self._cgroups.called(namespec))
+        found = cgroup or self._cgroups.find(namespec)
+        return (found, session) if found else (session,)
+
+    def settle(self, process: Process, new: State) -> None:
+        """The process is in another state: a sweep is over, with or without success."""
+        if process.sweeper is not None and new is not State.STOPPING:
+            process.leftovers = process.sweeper.close()
+            process.sweeper = None
+            if process.leftovers:
+                what = ", ".join(map(describe, process.leftovers))
+                log.warning("%s left processes behind that do not end: %s", process.namespec, what)
+            elif process.cgroup:
+                process.cgroup.remove()
+        elif new is State.UNKNOWN and process.machine.pid is not None:
+            log.warning("%s does not end: %s", process.namespec, describe(process.machine.pid))
+
+    def forget(self, process: Process) -> None:
+        """The process is at rest, and not to be started again."""
+        if process.cgroup:
+            process.cgroup.remove()
+
+    def close(self) -> None:
+        """The end of the daemon."""
+        self._cgroups.clean()
