@@ -17,7 +17,7 @@ command = cat
 startsecs = 0
 autorestart = false
 [program:a]
-command = sh -c 'echo first; while read line < {place}/fifo_a; do echo "$line"; done; exec sleep 1000'
+command = sh -c 'exec 3<>{place}/fifo_a; echo first; while read line <&3; do echo "$line"; done'
 startsecs = 0
 [program:long-b]
 command = sh -c 'echo other >&2; echo b1; exec sleep 1000'
