@@ -1,67 +1,65 @@
-"""`python -m tests.bench [--quick] [--json FILE]`: us against supervisord, on the same work, in one run.
+"""`python -m tests.bench`: us and our peers on the same work, in one run.
 
-The two take turns (A B A B), every figure is a median, and what counts is the ratio: absolute times move with the
-machine. Nothing here fails on a time.
+Every measure (catalogue.py) is run by all peers in turns, several times; the table shows medians, and beside them the
+goals, most of which are ratios to a peer within the same run: absolute times move with the machine. Nothing fails on a
+time; what a log or an answer contains is checked, and fails.
+
+    peers       who runs the programs, and `limit`: what the machine can do at all
+    running     one of them at work; calls: a client that costs nothing; children: child.c, and what it tells
+    reaction, output, upkeep, asking        the measures; gauges: what the kernel knows of processes
+    rows, catalogue, table                  what a row is, all of them, and from figures to lines
+    scale                                   what grows with the number of programs
 """
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
 from pathlib import Path
 
-from tests.bench.measures import MEASURES, Measure
-from tests.daemons import KINDS, Kind
+from tests.bench.catalogue import ROWS
+from tests.bench.peers import Peer, available, raise_limits
+from tests.bench.rows import Row
+from tests.bench.table import Results, Run, lines, machine, markdown
 
 
 def main(words: list[str]) -> int:
-    """Run the measures and print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="only see that it works: few programs, one round")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
-    parser.add_argument("--only", default="", metavar="WORD", help="measures whose name contains the word")
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only this row; again for more")
+    parser.add_argument("--peer", metavar="NAME", action="append", default=[], help="only this peer; again for more")
+    parser.add_argument("--runs", type=int, metavar="N", help="runs of each row (3)")
+    parser.add_argument("--quick", action="store_true", help="only see that it works: little work, one run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add the runs to those in FILE, and show them all")
+    parser.add_argument("--show", action="store_true", help="measure nothing, show what is in FILE")
     given = parser.parse_args(words)
-    rows = [row(measure, given.quick) for measure in MEASURES if given.only in measure.name]
-    print(table(rows))
-    if given.json:
-        given.json.write_text(json.dumps({"machine": machine(), "quick": given.quick, "rows": rows}, indent=2) + "\n")
+    if unknown := set(given.only) - {row.name for row in ROWS}:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(row.name for row in ROWS)}")
+    results: Results = {}
+    if given.json and given.json.exists():
+        results = json.loads(given.json.read_text())["rows"]
+    if not given.show:
+        peers, runs = available(given.peer), given.runs or (1 if given.quick else 3)
+        for row in ROWS:
+            if not given.only or row.name in given.only:
+                measure(row, [peer for peer in peers if peer.name in row.peers], runs, given.quick, results)
+                if given.json:  # after each row: nothing is lost when somebody is interrupted
+                    given.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=1) + "\n")
+    print(f"Medians on {machine()}.\n")
+    print(markdown(lines(ROWS, results)))
     return 0
 
 
-def row(measure: Measure, quick: bool) -> dict[str, object]:
-    """All rounds of one measure, in turns."""
-    found: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
-    for number in range(1 if quick else measure.rounds):
-        print(f"{measure.name}, round {number + 1}", file=sys.stderr, flush=True)
-        for kind in KINDS:
-            found[kind] += measure.run(kind, measure.quick if quick else measure.size)
-    ours, theirs = (statistics.median(found[kind]) for kind in KINDS)
-    return {
-        "what": measure.name.replace("{n}", str(measure.quick if quick else measure.size)),
-        "unit": measure.unit,
-        "supervise": round(ours, 2),
-        "supervisord": round(theirs, 2),
-        "ratio": round(theirs / ours, 1) if ours else None,
-        "all": found,
-    }
-
-
-def table(rows: list[dict[str, object]]) -> str:
-    """The rows in Markdown, as README shows them."""
-    lines = [f"Medians on {machine()}.", "", "| what | supervise | supervisord 4.3.0 | ratio |", "|---|---:|---:|---:|"]
-    for one in rows:
-        ratio = f"{one['ratio']} ×" if one["ratio"] is not None else "–"
-        lines.append(
-            f"| {one['what']} | {one['supervise']} {one['unit']} | {one['supervisord']} {one['unit']} | {ratio} |"
-        )
-    return "\n".join(lines)
-
-
-def machine() -> str:
-    """What the figures depend on."""
-    return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+def measure(row: Row, peers: list[Peer], runs: int, quick: bool, results: Results) -> None:
+    """All runs of a row, the peers in turns, added to the results."""
+    size = row.quick if quick else row.full
+    raise_limits(size.programs)
+    found = results.setdefault(row.name, {})
+    for turn in range(runs):
+        for peer in peers:
+            figures: Run = dict(row.run(peer, size))
+            found.setdefault(peer.name, []).append(figures)
+            said = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+            print(f"{row.name}, run {turn + 1}, {peer.name}: {said}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmarks work. Their figures are nobody's business here."""
+"""Every row of the benchmarks works. Their figures are nobody's business here."""
 
 import json
 import subprocess
@@ -7,17 +7,42 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.catalogue import ROWS
+from tests.bench.rows import Row
 from tests.tools import ROOT, need
 
 
-@pytest.mark.timeout(300)
-def test_quick(tmp_path: Path) -> None:
-    need("supervisord")
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--json", str(tmp_path / "figures")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.bench", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_quick(row: Row, tmp_path: Path) -> None:
+    for tool in ("supervisord", "runsvdir", "cc"):
+        need(tool)
+    done = bench("--quick", "--only", row.name, "--json", str(tmp_path / "figures"))
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "figures").read_text())["rows"]
-    assert len(rows) == done.stdout.count("\n| ") - 1
-    for row in rows:
-        assert row["supervise"] >= 0, row
-        assert row["supervisord"] >= 0, row
+    found = json.loads((tmp_path / "figures").read_text())["rows"][row.name]
+    assert sorted(found) == sorted(row.peers)
+    for peer, (run,) in found.items():
+        assert run or peer != "supervise"
+    for figure in row.figures:
+        assert figure.key in found["supervise"][0]
+        assert f"| {figure.what}" in done.stdout
+
+
+def test_runs_are_added_and_shown(tmp_path: Path) -> None:
+    words = ("--quick", "--only", "memory", "--peer", "supervise", "--json", str(tmp_path / "figures"))
+    for _ in range(2):
+        assert bench(*words).returncode == 0
+    assert len(json.loads((tmp_path / "figures").read_text())["rows"]["memory"]["supervise"]) == 2
+    shown = bench("--show", "--json", str(tmp_path / "figures"))
+    assert "memory (PSS), 1 program" in shown.stdout
+    assert "getState" not in shown.stdout
+
+
+def test_unknown_row() -> None:
+    done = bench("--only", "speed")
+    assert done.returncode == 2
+    assert "no such row: speed; there are crash," in done.stderr
