@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from supervise.api import audit, body, logtail, openapi, shapes
 from supervise.api.auth import Caller, check_origin
 from supervise.api.gate import Gate
+from supervise.api.listing import Lists
 from supervise.api.page import Page
 from supervise.api.plugins import Plugins
 from supervise.api.problem import Problem
@@ -31,7 +32,7 @@ class Api:
     """Serves the commands on any number of listeners. Loop thread only."""
 
     def __init__(self, commands: Commands) -> None:
-        self._commands = commands
+        self._commands, self._lists = commands, Lists(commands)
         self._gate, self._plugins = Gate(), Plugins(commands)
         self._rpc, self._page = Rpc(commands, {}), Page(commands)
         own = Route(
@@ -126,11 +127,11 @@ class Api:
             raise Problem(403, refusal.detail, fault=refusal.fault)
         arguments = route.arguments(query)
         content = await _body(route, request)
-        call = Call(self._commands, request, caller, variables, arguments, content)
+        call = Call(self._commands, self._lists, request, caller, variables, arguments, content)
         result = await (route.handler(call) if route.role is Role.READ else _recorded(route, call))
         if isinstance(result, StreamResponse):
             return result
-        return _json_response(shapes.dumps(result), route.status)
+        return _json_response(result if isinstance(result, bytes) else shapes.dumps(result), route.status)
 
     async def _openapi(self, _: Call) -> Response:
         return _json_response(self._document)

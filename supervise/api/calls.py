@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from supervise.api import structs
+from supervise.api.listing import Lists
 from supervise.api.text import decode, skip_partial
 from supervise.config import secrets
 from supervise.core.events import RemoteCommunication, State
@@ -24,8 +25,8 @@ _SIGNALLABLE = (State.STARTING, State.RUNNING, State.STOPPING)
 class Calls:
     """The `supervisor` namespace. Nothing here is reached by name: see `methods`."""
 
-    def __init__(self, commands: Commands, *, shows_secrets: bool = True) -> None:
-        self._commands, self._shows_secrets = commands, shows_secrets
+    def __init__(self, commands: Commands, lists: Lists, *, shows_secrets: bool = True) -> None:
+        self._commands, self._lists, self._shows_secrets = commands, lists, shows_secrets
 
     # The daemon
 
@@ -124,7 +125,7 @@ class Calls:
             return structs.process(self._commands.info(spec))
 
     async def get_all_process_info(self) -> Any:
-        return list(map(structs.process, self._commands.processes()))
+        return await self._lists.xml()
 
     async def get_all_config_info(self) -> Any:
         active = {(info.group, info.name): info for info in self._commands.processes()}

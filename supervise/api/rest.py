@@ -52,7 +52,9 @@ async def _clear_main_log(call: Call) -> Any:
 
 
 async def _processes(call: Call) -> Any:
-    return {"processes": list(map(shapes.process, call.commands.processes(call.query.get("name", ()))))}
+    if "name" not in call.query:
+        return await call.lists.json()
+    return {"processes": list(map(shapes.process, call.commands.processes(call.query["name"])))}
 
 
 async def _process(call: Call) -> Any:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp.web import BaseRequest
 
 from supervise.api.auth import Caller
+from supervise.api.listing import Lists
 from supervise.api.problem import Problem
 from supervise.api.schema import Schema, check, from_text
 from supervise.config.model import Role
@@ -36,6 +37,7 @@ class Call:
     """A request whose arguments have been checked: what a handler gets."""
 
     commands: Commands
+    lists: Lists
     request: BaseRequest
     caller: Caller
     path: Mapping[str, str]
@@ -48,7 +50,8 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A handler returns the JSON value of its answer, or a response it has made itself (then `media` says what)."""
+    """A handler returns the JSON value of its answer, or that as bytes, or a response it has made itself (then `media`
+    says what)."""
 
     method: str
     path: str  # under BASE, with {name} for a variable segment

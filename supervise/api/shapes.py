@@ -1,11 +1,22 @@
 """The shapes of JSON objects: schemas for the document, and values from the daemon's plain dataclasses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from supervise.api.schema import ANY, BOOLEAN, INTEGER, NUMBER, STRING, Schema, array, nullable, record
-from supervise.daemon.info import DaemonInfo, ProcessInfo, Result
+from supervise.daemon.info import (
+    EPOCH,
+    DaemonInfo,
+    Facts,
+    Moment,
+    ProcessInfo,
+    Result,
+    cap,
+    describe,
+    lasting_description,
+    uptime,
+)
 from supervise.errors import Fault
 
 _FREE: Schema = {"type": "object"}
@@ -129,6 +140,41 @@ def process(info: ProcessInfo) -> dict[str, Any]:
     if info.listener is not None:
         found["listener"] = info.listener._asdict()
     return found
+
+
+Lasting = tuple[bytes, float | None, bool, float | None]
+
+
+def lasting(known: Facts) -> Lasting:
+    """Of the object of a process what is the same in every answer that tells these facts, up to the end of the
+    description; since when it has been up; whether the description says so; when it is tried again."""
+    shaped = process(describe(known, EPOCH))
+    for name in ("description", "now", "uptime", "next_retry"):
+        del shaped[name]
+    shaped["description"] = lasting_description(known)
+    since = None if known.pid is None else known.since
+    return dumps(shaped)[:-2], since, known.ticking, known.retry_at
+
+
+def processes(found: Iterable[Lasting], at: Moment) -> bytes:
+    """PROCESSES."""
+    now, ends = cap(at.wall), dict[int, bytes]()
+    down = b'","now":%d,"uptime":0.0,"next_retry":null}' % now
+    parts = list[bytes]()
+    for lasting, since, ticking, retry_at in found:
+        if since is None and retry_at is None:
+            parts += (b",", lasting, down)
+            continue
+        up = 0.0 if since is None else max(0.0, at.monotonic - since)
+        if ticking:
+            seconds = int(up)
+            if (end := ends.get(seconds)) is None:
+                end = ends[seconds] = b'%s","now":%d,"uptime":' % (uptime(seconds).encode(), now)
+            parts += (b",", lasting, end, b'%.3f,"next_retry":null}' % up)
+        else:
+            retry = b"null" if retry_at is None else b"%.3f" % max(0.0, retry_at - at.monotonic)
+            parts += (b",", lasting, b'","now":%d,"uptime":%.3f,"next_retry":%s}' % (now, up, retry))
+    return b"".join((b'{"processes":[', *parts[1:], b"]}"))
 
 
 def daemon(info: DaemonInfo) -> dict[str, Any]:

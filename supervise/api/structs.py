@@ -3,21 +3,35 @@
 Exactly supervisord's members, because clients iterate over them; what we know beyond them is in the JSON API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from supervise.api.wire import SPECIAL, Rendered, text
+from supervise.api.wire import Rendered, text
 from supervise.config.model import AUTO, AutoRestart
-from supervise.daemon.info import ConfigInfo, ProcessInfo, Result
+from supervise.daemon.info import (
+    EPOCH,
+    ConfigInfo,
+    Facts,
+    Moment,
+    ProcessInfo,
+    Result,
+    cap,
+    describe,
+    lasting_description,
+    uptime,
+)
 from supervise.errors import Fault
 
-_PROCESS = (
+_HEAD = (
     "<value><struct>\n"
     "<member>\n<name>name</name>\n<value><string>%s</string></value>\n</member>\n"
     "<member>\n<name>group</name>\n<value><string>%s</string></value>\n</member>\n"
     "<member>\n<name>start</name>\n<value><int>%d</int></value>\n</member>\n"
     "<member>\n<name>stop</name>\n<value><int>%d</int></value>\n</member>\n"
-    "<member>\n<name>now</name>\n<value><int>%d</int></value>\n</member>\n"
+    "<member>\n<name>now</name>\n<value><int>"
+)
+_BODY = (
+    "</int></value>\n</member>\n"
     "<member>\n<name>state</name>\n<value><int>%d</int></value>\n</member>\n"
     "<member>\n<name>statename</name>\n<value><string>%s</string></value>\n</member>\n"
     "<member>\n<name>spawnerr</name>\n<value><string>%s</string></value>\n</member>\n"
@@ -26,9 +40,9 @@ _PROCESS = (
     "<member>\n<name>stdout_logfile</name>\n<value><string>%s</string></value>\n</member>\n"
     "<member>\n<name>stderr_logfile</name>\n<value><string>%s</string></value>\n</member>\n"
     "<member>\n<name>pid</name>\n<value><int>%d</int></value>\n</member>\n"
-    "<member>\n<name>description</name>\n<value><string>%s</string></value>\n</member>\n"
-    "</struct></value>\n"
+    "<member>\n<name>description</name>\n<value><string>%s"
 )
+_END = "</string></value>\n</member>\n</struct></value>\n"
 
 _CONFIG_OPTIONS: tuple[str, ...] = (
     *(
@@ -50,22 +64,45 @@ _CONFIG_OPTIONS: tuple[str, ...] = (
 
 
 def process(info: ProcessInfo) -> Rendered:
-    """The process struct, rendered: several times as fast as through a mapping, and lists of it are what is polled.
+    """The process struct, rendered: several times as fast as through a mapping."""
+    head, body = _around_now(info)
+    return Rendered(f"{head}{info.now}{body}{_END}")
 
-    The numbers of a ProcessInfo are within 32 bits.
-    """
-    texts = (info.name, info.group, info.spawnerr, info.stdout_logfile, info.stderr_logfile, info.description)
-    if not SPECIAL.search("\n".join(texts)):  # one look instead of six: nearly always there is nothing to escape
-        name, group, spawnerr, stdout, stderr, description = texts
-    else:
-        name, group, spawnerr, stdout, stderr, description = map(text, texts)
-    return Rendered(
-        _PROCESS
-        % (
-            *(name, group, info.start, info.stop, info.now, info.state, info.statename, spawnerr),
-            *(info.exitstatus, stdout, stdout, stderr, info.pid, description),
-        )
+
+def _around_now(info: ProcessInfo) -> tuple[str, str]:
+    """What comes before and after `now`, up to the end of the description. The numbers are within 32 bits."""
+    head = _HEAD % (text(info.name), text(info.group), info.start, info.stop)
+    stdout, stderr = text(info.stdout_logfile), text(info.stderr_logfile)
+    body = _BODY % (
+        *(info.state, info.statename, text(info.spawnerr), info.exitstatus, stdout, stdout, stderr, info.pid),
+        text(info.description),
     )
+    return head, body
+
+
+Lasting = tuple[bytes, bytes, float | None]
+
+
+def lasting(known: Facts) -> Lasting:
+    """What is the same in every answer that tells these facts, and since when it has been up if that is to be told."""
+    head, body = _around_now(describe(known, EPOCH)._replace(description=lasting_description(known)))
+    return head.encode(), body.encode(), known.since if known.ticking else None
+
+
+def processes(found: Iterable[Lasting], at: Moment) -> bytes:
+    """An array of process structs, rendered."""
+    now, end, ends = b"%d" % cap(at.wall), _END.encode(), dict[int, bytes]()
+    parts = [b"<value><array><data>\n"]
+    for head, body, since in found:
+        if since is None:
+            parts += (head, now, body, end)
+            continue
+        seconds = int(at.monotonic - since)
+        if (up := ends.get(seconds)) is None:
+            up = ends[seconds] = uptime(seconds).encode() + end
+        parts += (head, now, body, up)
+    parts.append(b"</data></array></value>\n")
+    return b"".join(parts)
 
 
 def config(info: ConfigInfo, active: ProcessInfo | None) -> Mapping[str, Any]:

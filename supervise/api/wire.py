@@ -21,6 +21,8 @@ _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 PROLOGUE = "<?xml version='1.0'?>\n<methodResponse>\n"
+_BEFORE = f"{PROLOGUE}<params>\n<param>\n".encode()
+_AFTER = b"</param>\n</params>\n</methodResponse>\n"
 
 
 class Unparsable(ValueError):
@@ -96,10 +98,12 @@ class Rendered(str):
 
 
 def value(item: Any) -> str:
-    """The `<value>` element of anything that our methods return."""
+    """The `<value>` element of anything that our methods return; of bytes, which are one already, in UTF-8."""
     match item:
         case Rendered():
             return item
+        case bytes():
+            return item.decode()
         case str():
             return f"<value><string>{text(item)}</string></value>\n"
         case bool():
@@ -121,7 +125,8 @@ def value(item: Any) -> str:
 
 def response(item: Any) -> bytes:
     """A whole successful answer, UTF-8."""
-    return f"{PROLOGUE}<params>\n<param>\n{value(item)}</param>\n</params>\n</methodResponse>\n".encode()
+    rendered = item if isinstance(item, bytes) else value(item).encode()
+    return b"".join((_BEFORE, rendered, _AFTER))
 
 
 def fault(code: int, message: str) -> bytes:

@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, Response
 from supervise.api import audit, body, wire
 from supervise.api.auth import Caller
 from supervise.api.calls import Calls
+from supervise.api.listing import Lists
 from supervise.api.methods import Method
 from supervise.api.problem import Problem
 from supervise.config.model import Role
@@ -28,7 +29,8 @@ class Rpc:
 
     def __init__(self, commands: Commands, methods: Mapping[str, Method]) -> None:
         self._commands = commands
-        self._calls = {role: Calls(commands, shows_secrets=role is Role.ADMIN) for role in Role}
+        lists = Lists(commands)
+        self._calls = {role: Calls(commands, lists, shows_secrets=role is Role.ADMIN) for role in Role}
         self._methods: dict[str, Method] = {**self._system_methods(), **methods}
 
     async def serve(self, request: BaseRequest, caller: Caller) -> Response:

@@ -7,7 +7,9 @@ A verb over several processes answers with one `Result` each and never raises fo
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from supervise import __version__
@@ -19,7 +21,7 @@ from supervise.daemon import namespec, reading
 from supervise.daemon.bus import Subscription
 from supervise.daemon.control import Control
 from supervise.daemon.explain import explain
-from supervise.daemon.info import ConfigInfo, DaemonInfo, ProcessInfo, Result, process_info, result
+from supervise.daemon.info import ConfigInfo, DaemonInfo, Facts, Moment, ProcessInfo, Result, describe, facts, result
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.process import Process
 from supervise.daemon.reading import Log, LogItem
@@ -32,6 +34,7 @@ log = logging.getLogger("supervise")
 
 SUPERVISOR_VERSION = "4.3.0"  # the dialect we speak: what `getSupervisorVersion` answers
 API_VERSION = "3.0"
+_BY_NAME = attrgetter("group", "machine.config.name")
 
 
 class Upgrader(Protocol):
@@ -73,10 +76,21 @@ class Commands:
         """One process. Raises CommandError(BAD_NAME), also for a whole group."""
         return self._info(self._one(spec))
 
-    def processes(self, specs: Iterable[str] = ()) -> list[ProcessInfo]:
+    def processes(self, specs: Sequence[str] = ()) -> list[ProcessInfo]:
         """All processes, or those that `specs` mean, sorted by group and name. Raises CommandError(BAD_NAME)."""
-        chosen = {id(p): p for spec in list(specs) or [namespec.ALL] for p in self._select(spec)}
-        return [self._info(p) for p in sorted(chosen.values(), key=lambda p: (p.group, p.name))]
+        at = self.moment()
+        return [describe(known, at) for known in self.facts(specs)]
+
+    def facts(self, specs: Sequence[str] = ()) -> list[Facts]:
+        """What `processes` are described from at a `moment`: the same objects until something else has changed."""
+        groups = self.supervisor.groups
+        named = {id(process): process for spec in specs for process in self._select(spec)}.values()
+        chosen = named if specs else self.supervisor.processes()
+        return [facts(p, groups[p.group].config.priority) for p in sorted(chosen, key=_BY_NAME)]
+
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(time.time(), self._loop.time())
 
     def explain(self, spec: str) -> dict[str, object]:
         """Why a process is in its state, what happened before, what happens next: JSON-ready."""
@@ -328,8 +342,7 @@ class Commands:
         return found
 
     def _info(self, process: Process) -> ProcessInfo:
-        priority = self.supervisor.groups[process.group].config.priority
-        return process_info(process, priority, self._loop.time())
+        return describe(facts(process, self.supervisor.groups[process.group].config.priority), self.moment())
 
 
 async def on_logs(action: str, process: Process, act: Callable[[], Awaitable[object]]) -> Result:

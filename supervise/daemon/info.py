@@ -1,16 +1,19 @@
 """What the daemon tells about itself and its processes: plain frozen values, made when asked for.
 
-Those that a list has thousands of are named tuples, which cost a third of a frozen dataclass to make.
+1. Those that a list has thousands of are named tuples, which cost a third of a frozen dataclass to make.
+2. Clients poll such lists, and nearly everything in them is what it was the last time. So it is told in two steps:
+   `facts` collects everything about a process that does not depend on the time, and returns the same object as long as
+   nothing has changed; whatever is shown is a function of these facts and a moment. Whoever keeps what was made of an
+   object therefore keeps what is true, and nobody has to be told when something changes.
 """
 
 import datetime
-import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, cast
 
 from supervise.config.model import ProgramConfig
 from supervise.core.events import State
-from supervise.core.process import ProcessMachine
 from supervise.core.story import signal_name
 from supervise.daemon.listeners import Listener
 from supervise.daemon.process import Exit, Process
@@ -125,47 +128,113 @@ class DaemonInfo:
     problems: tuple[str, ...]
 
 
-def process_info(process: Process, group_priority: int, monotonic: float) -> ProcessInfo:
-    """Describe a process as it is at `monotonic`, on the loop's clock."""
-    machine, config, logs = process.machine, process.config, process.logs
-    now = time.time()
-    up = machine.pid is not None
-    last = process.exits[-1] if process.exits else None
-    channels = logs.channels
-    stdout = logs.stdout.path or ""
-    stderr = (logs.stderr.path if logs.stderr else None) or ""
-    waits = machine.deadline is not None and machine.state in (State.BACKOFF, State.EXITED)
+class Moment(NamedTuple):
+    """A time on two clocks: seconds since the epoch, and on the loop's clock."""
+
+    wall: float
+    monotonic: float
+
+
+EPOCH = Moment(0.0, 0.0)  # for whoever wants only what does not depend on it
+
+LogFacts = tuple[str | None, int, str]  # the path, bytes that were dropped, the problem or ""
+
+
+class Facts(NamedTuple):
+    """Everything that is told about a process, but for the time. Named as in its machine and in `Process`."""
+
+    config: ProgramConfig
+    group: str
+    state: State
+    pid: int | None
+    status: int | None
+    since: float
+    deadline: float | None
+    wanted: bool
+    reason: str
+    attempts: int
+    started: float
+    stopped: float
+    restarts: int
+    exits: tuple[Exit, ...]
+    leftovers: tuple[int, ...]
+    group_priority: int
+    stdout: LogFacts
+    stderr: LogFacts | None
+    listener: ListenerInfo | None
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def ticking(self) -> bool:
+        """Whether the description ends with the time that it has been up."""
+        return self.state is State.RUNNING
+
+    @property
+    def retry_at(self) -> float | None:
+        """When it is started again, on the loop's clock."""
+        return self.deadline if self.state in (State.BACKOFF, State.EXITED) else None
+
+
+_ATTRIBUTES = attrgetter(
+    *("machine.config", "group", "machine.state", "machine.pid", "machine.status", "machine.since"),
+    *("machine.deadline", "machine.wanted", "machine.reason", "machine.attempts"),
+    *("started", "stopped", "restarts", "exits", "leftovers"),
+)
+
+
+def facts(process: Process, group_priority: int) -> Facts:
+    """The facts as they are: the same object as the last time, if they are the same."""
+    out, err, wiring = process.logs.stdout, process.logs.stderr, process.wiring
+    found = (
+        *_ATTRIBUTES(process),
+        group_priority,
+        (out.path, out.dropped, out.problem),
+        None if err is None else (err.path, err.dropped, err.problem),
+        listener_info(wiring) if isinstance(wiring, Listener) else None,
+    )
+    if found != process.told:
+        process.told = Facts._make(found)
+    return cast("Facts", process.told)
+
+
+def describe(known: Facts, at: Moment) -> ProcessInfo:
+    """Describe a process as it is at a moment."""
+    config, channels = known.config, [known.stdout, known.stderr] if known.stderr else [known.stdout]
+    stdout, stderr = known.stdout[0] or "", (known.stderr and known.stderr[0]) or ""
     return ProcessInfo(
-        name=process.name,
-        group=process.group,
-        namespec=process.namespec,
+        name=config.name,
+        group=known.group,
+        namespec=config.name if config.name == known.group else f"{known.group}:{config.name}",
         kind=config.kind,
-        state=int(machine.state),
-        statename=machine.state.name,
-        pid=machine.pid or 0,
-        description=describe(process, now, monotonic),
-        spawnerr=machine.reason,
-        exitstatus=exit_status(machine),
-        start=cap(process.started),
-        stop=cap(process.stopped),
-        now=cap(now),
+        state=int(known.state),
+        statename=known.state.name,
+        pid=known.pid or 0,
+        description=lasting_description(known) + (uptime(at.monotonic - known.since) if known.ticking else ""),
+        spawnerr=known.reason,
+        exitstatus=exit_status(known),
+        start=cap(known.started),
+        stop=cap(known.stopped),
+        now=cap(at.wall),
         logfile=stdout,
         stdout_logfile=stdout,
         stderr_logfile=stderr,
-        uptime=round(max(0.0, monotonic - machine.since), 3) if up else 0.0,
-        restarts=process.restarts,
-        tries=machine.attempts,
-        wanted=machine.wanted,
-        reason=machine.reason,
-        next_retry=round(max(0.0, (machine.deadline or 0.0) - monotonic), 3) if waits else None,
-        last_exit=last_exit(last) if last else None,
-        log_dropped=sum(channel.dropped for channel in channels),
-        log_problem="; ".join(channel.problem for channel in channels if channel.problem),
-        leftovers=process.leftovers,
+        uptime=round(max(0.0, at.monotonic - known.since), 3) if known.pid is not None else 0.0,
+        restarts=known.restarts,
+        tries=known.attempts,
+        wanted=known.wanted,
+        reason=known.reason,
+        next_retry=None if known.retry_at is None else round(max(0.0, known.retry_at - at.monotonic), 3),
+        last_exit=last_exit(known.exits[-1]) if known.exits else None,
+        log_dropped=sum(dropped for _, dropped, _ in channels),
+        log_problem="; ".join(problem for _, _, problem in channels if problem),
+        leftovers=known.leftovers,
         autostart=config.autostart,
         priority=config.priority,
-        group_priority=group_priority,
-        listener=listener_info(process.wiring) if isinstance(process.wiring, Listener) else None,
+        group_priority=known.group_priority,
+        listener=known.listener,
     )
 
 
@@ -175,27 +244,32 @@ def listener_info(listener: Listener) -> ListenerInfo:
     return ListenerInfo(listener.state.name, item.event.type if item else None, len(backlog), backlog.dropped)
 
 
-def describe(process: Process, now: float, monotonic: float) -> str:
-    """supervisord's `description` member, which `status` shows (rpcinterface._interpretProcessInfo)."""
-    machine = process.machine
-    match machine.state:
+def lasting_description(known: Facts) -> str:
+    """supervisord's `description` member, which `status` shows (rpcinterface._interpretProcessInfo), without the uptime
+    in which it ends if it is `ticking`."""
+    match known.state:
         case State.RUNNING:
-            uptime = datetime.timedelta(seconds=int(max(0.0, monotonic - machine.since)))
-            return f"pid {machine.pid}, uptime {uptime}"
+            return f"pid {known.pid}, uptime "
         case State.FATAL | State.BACKOFF | State.UNKNOWN:
-            return machine.reason or f'unknown error (try "tail {process.name}")'
+            return known.reason or f'unknown error (try "tail {known.name}")'
         case State.STOPPED | State.EXITED:
-            if not process.started:
+            if not known.started:
                 return "Not started"
-            return datetime.datetime.fromtimestamp(process.stopped or now).strftime("%b %d %I:%M %p")
+            ended = known.stopped or known.started
+            return datetime.datetime.fromtimestamp(ended).strftime("%b %d %I:%M %p")
         case _:
             return ""
 
 
-def exit_status(machine: ProcessMachine) -> int:
+def uptime(seconds: float) -> str:
+    """As supervisord writes it: 0:00:07, 1 day, 1:01:01."""
+    return str(datetime.timedelta(seconds=int(max(0.0, seconds))))
+
+
+def exit_status(known: Facts) -> int:
     """supervisord's `exitstatus`: 0 when there is none, and after failed starts; -1 for a death by signal."""
-    failed = machine.state in (State.BACKOFF, State.FATAL)
-    return 0 if failed or machine.status is None else max(machine.status, -1)
+    failed = known.state in (State.BACKOFF, State.FATAL)
+    return 0 if failed or known.status is None else max(known.status, -1)
 
 
 def last_exit(last: Exit) -> LastExit:

@@ -129,7 +129,7 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
     for name in FACTS:
         setattr(process, name, record.get(name, 0))
     for at, status, text, expected, uptime in record.get("exits", ()):
-        process.exits.append(Exit(at, status, text, expected, uptime, ()))
+        process.add_exit(Exit(at, status, text, expected, uptime, ()))
     process.logs.resume(record.get("pipes", {}), handover.pipe)
     if machine.pid is not None:
         process.start_time = record.get("start_time")

@@ -1,11 +1,10 @@
 """What is known of one supervised process, and of a group of them: machines, and facts that are only shown."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import AT_REST, State
@@ -61,12 +60,17 @@ class Process:
     stopped: float = 0.0
     made_from: int = 0  # fingerprint of the options it was started with; 0: never started
     restarts: int = 0  # automatic ones, since the process was added
-    exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=EXITS_KEPT))
+    exits: tuple[Exit, ...] = ()  # the last ones
     leftovers: tuple[int, ...] = ()
     timer: asyncio.TimerHandle | None = None
     sweeper: Sweeper | None = None
     cgroup: Cgroup | None = None  # in which it was born
+    told: Any = None  # the last `daemon.info.Facts` of it
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
+
+    def add_exit(self, end: Exit) -> None:
+        """Keep the facts about an end, for a while."""
+        self.exits = (*self.exits, end)[-EXITS_KEPT:]
 
     @property
     def config(self) -> ProgramConfig:

@@ -203,7 +203,7 @@ class Supervisor:
         expected = any(exits) or before is State.STOPPING  # else it is a failed start
         uptime = max(0.0, process.stopped - process.started)
         lines = process.logs.last_lines()
-        process.exits.append(Exit(process.stopped, event.status, describe_exit(event), expected, uptime, lines))
+        process.add_exit(Exit(process.stopped, event.status, describe_exit(event), expected, uptime, lines))
 
     # Effects
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from supervise.api.calls import Calls
+from supervise.api.listing import Lists
 from supervise.daemon.commands import Commands
 from supervise.errors import CommandError
 from tests.daemon.running import group, program, run, supervising
@@ -14,7 +15,8 @@ from tests.daemon.running import group, program, run, supervising
 def test_a_name_is_repeated_as_it_was_written(place: Any) -> None:
     async def story() -> None:
         async with supervising(place, group(program("web", "sleep 100"))) as supervisor:
-            calls = Calls(Commands(supervisor, cast(Any, None), cast(Any, None)))
+            commands = Commands(supervisor, cast(Any, None), cast(Any, None))
+            calls = Calls(commands, Lists(commands))
             for name in ("web", "web:web"):
                 assert await fault(lambda name=name: calls.stop(name)) == f"NOT_RUNNING: {name}"
             for name in ("", "nope", "web:", "web:*", "nope:*", "web:nope", ":", "::", "all", "w*"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from supervise.config.model import AutoRestart
 from supervise.core.events import Start, State
 from supervise.daemon.explain import explain
-from supervise.daemon.info import process_info
+from supervise.daemon.info import Moment, describe, facts
 from supervise.daemon.supervisor import Supervisor
 from tests.daemon.running import group, process, reach, run, sh, supervising
 
@@ -13,7 +13,7 @@ from tests.daemon.running import group, process, reach, run, sh, supervising
 def tell(supervisor: Supervisor, name: str) -> dict[str, object]:
     one = process(supervisor, name)
     now = asyncio.get_running_loop().time()
-    told = explain(one, process_info(one, 999, now))
+    told = explain(one, describe(facts(one, 999), Moment(now, now)))
     json.dumps(told)
     return told
 
