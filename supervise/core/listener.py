@@ -83,13 +83,24 @@ class ListenerMachine:
     """One run of one listener. Nothing that a listener says makes it raise, or keep much more than MAX_RESULT bytes,
     provided that nothing is read while it is `judging`."""
 
-    __slots__ = ("_buffer", "_length", "judging", "state")
+    __slots__ = ("_buffer", "_length", "_result", "judging", "state")
 
-    def __init__(self) -> None:
-        self.state = ListenerState.ACKNOWLEDGED
+    def __init__(self, state: ListenerState = ListenerState.ACKNOWLEDGED) -> None:
+        """`state`: where another one stood; what that one had `said` is to be received then."""
+        self.state = state
         self.judging = False  # a result is being judged: better to read nothing meanwhile
         self._buffer = bytearray()
         self._length: int | None = None  # of the result whose line has been read
+        self._result = b""  # while it is judged
+
+    @property
+    def said(self) -> bytes:
+        """What it has said since it came into its state."""
+        if self.judging:
+            return b"RESULT %d\n" % len(self._result) + self._result + self._buffer
+        if self._length is not None:
+            return b"RESULT %d\n" % self._length + self._buffer
+        return bytes(self._buffer)
 
     def receive(self, data: bytes) -> list[Outcome]:
         """Take in the next piece of its stdout, cut anywhere; returns what it means."""
@@ -104,13 +115,13 @@ class ListenerMachine:
         """The verdict on the last result: ACCEPTED, REJECTED, or NOISE; returns what came behind it."""
         if not self.judging:
             raise Misuse(f"there is no result to judge in state {self.state.name}")
-        self.judging = False
+        self.judging, self._result = False, b""
         self._go(token)
         return self._read()
 
     def give_up(self) -> None:
         """It cannot be talked to any more."""
-        self.judging = False
+        self.judging, self._result = False, b""
         if self.state is not ListenerState.UNKNOWN:
             self._go(Token.NOISE)
 
@@ -163,7 +174,7 @@ class ListenerMachine:
         body = bytes(self._buffer[: self._length])
         del self._buffer[: self._length]
         self._length = None
-        self.judging = True
+        self.judging, self._result = True, body
         return Result(body)
 
     def _ignore(self) -> Outcome | None:

@@ -5,7 +5,9 @@ a member has in its hands comes on top, one event each, so that putting it back 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervise.core.wire import PERIODS, Event
 
@@ -24,6 +26,14 @@ class Item:
     not_before: float = 0.0
 
 
+class Put(NamedTuple):
+    """What has come of a new event."""
+
+    item: Item
+    replaced: list[Item]  # of the same type, which nobody wants any more
+    given_up: list[Item]  # what had to give way to it, the oldest first
+
+
 class Backlog:
     """The queue of one pool. All times are the caller's clock, in seconds."""
 
@@ -37,23 +47,29 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, event: Event) -> list[Item]:
-        """Queue an event; returns what had to give way to it, the oldest first.
+    def resume(self, items: Iterable[Item], serial: int) -> None:
+        """Begin with these, the oldest first; the next one gets this serial."""
+        self._waiting = deque(items)
+        self.size = sum(len(item.event.payload) for item in self._waiting)
+        self._serial = serial
+
+    def put(self, event: Event) -> Put:
+        """Queue an event.
 
         A tick takes the place of one of its own type that still waits: nobody wants to be told twice how late it was.
         """
-        if event.type in PERIODS:
-            self._drop_waiting(event.type)
+        replaced = self._drop_waiting(event.type) if event.type in PERIODS else []
         given_up = []
         while self._waiting and (
             len(self._waiting) >= self.max_events or self.size + len(event.payload) > self.max_bytes
         ):
             given_up.append(self._popleft())
         self.dropped += len(given_up)
-        self._waiting.append(Item(event, self._serial))
+        item = Item(event, self._serial)
+        self._waiting.append(item)
         self._serial += 1
         self.size += len(event.payload)
-        return given_up
+        return Put(item, replaced, given_up)
 
     def take(self, now: float) -> Item | None:
         """The oldest event, if it may be sent now."""
@@ -83,9 +99,9 @@ class Backlog:
         self.size -= len(item.event.payload)
         return item
 
-    def _drop_waiting(self, type: str) -> None:
-        for item in self._waiting:
-            if item.event.type == type:
-                self._waiting.remove(item)
-                self.size -= len(item.event.payload)
-                return
+    def _drop_waiting(self, type: str) -> list[Item]:
+        dropped = [item for item in self._waiting if item.event.type == type]
+        for item in dropped:
+            self._waiting.remove(item)
+            self.size -= len(item.event.payload)
+        return dropped

@@ -195,7 +195,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             await lifecycle.ended.wait()
         raise StartError(f"cannot serve: {error!r}") from error
     finally:
-        pools.close()
+        pools.close(forget=all(process.machine.pid is None for process in supervisor.processes()))
         report.close()
         await ground.servers.close()
 

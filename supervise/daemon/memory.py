@@ -17,6 +17,7 @@ from supervise.config.diff import kinds_of_change
 from supervise.config.model import ProgramConfig
 from supervise.core.events import State
 from supervise.core.process import ProcessMachine
+from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
 from supervise.system import carry, intent
 from supervise.system.handover import Handover
@@ -178,5 +179,6 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         journal.clear()
         intent.forget(os.path.dirname(path))
         carry.forget(os.path.dirname(path))
+        forget_others(os.path.dirname(path), ())
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover, identity=identity)

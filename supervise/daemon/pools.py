@@ -6,7 +6,7 @@ the oldest to the first of its members that runs and is ready. Nothing here wait
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from supervise.config.pools import EventLength, OnProtocolError
 from supervise.core.events import (
@@ -23,13 +23,15 @@ from supervise.core.events import (
 from supervise.core.listener import Token
 from supervise.core.pool import Backlog, Item
 from supervise.core.wire import PERIODS, Event, envelope, names, payload, subscribed
+from supervise.daemon.eventlog import EventLog, forget_others
 from supervise.daemon.failure import fail
 from supervise.daemon.inlet import Inlet
 from supervise.daemon.judge import Judge
 from supervise.daemon.listeners import Listener
-from supervise.daemon.process import Group
+from supervise.daemon.process import Group, Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.ticks import Ticks
+from supervise.system.intent import Intent, Interrupted
 
 log = logging.getLogger("supervise")
 
@@ -39,8 +41,11 @@ REPEAT = 10.0  # seconds before another overflow of the same pool is told
 class Pool:
     """One pool. Loop thread only."""
 
-    def __init__(self, group: Group, supervisor: Supervisor) -> None:
+    def __init__(self, group: Group, supervisor: Supervisor, area: Intent | None) -> None:
+        self.handover, self.area = supervisor.memory.handover, area
+        self.log = EventLog(supervisor.memory.directory, group.name)
         self.backlog = Backlog(group.config.buffer_limit)
+        self.backlog.resume(self.log.take_waiting(), self.log.poolserial)
         self.types = subscribed(group.config.events)
         self._group, self._supervisor = group, supervisor
         self._judge = Judge(group.config.result_handler, group.name)
@@ -64,13 +69,21 @@ class Pool:
                 process.wiring = Listener(process, self)
 
     def renew(self) -> None:
-        """Restart what an earlier daemon has started: those pipes have ended with it."""
+        """What an earlier daemon has left is taken up by now, as far as it can be: queue the events again that other
+        listeners have had, and restart those that we cannot go on talking to."""
+        talking = {name for name, process in self._group.processes.items() if _talks(process)}
+        left = [self.log.unclaimed(name) for name in self.log.listeners if name not in talking]
+        for item in sorted(filter(None, left), key=lambda item: -item.poolserial):
+            self.backlog.put_back(item)
         for process in self._group.processes.values():
             if isinstance(process.wiring, Listener) and process.wiring.cut_off:
+                log.warning("%s: restarting it, since it is not known what it was told last", process.name)
                 self._supervisor.tell(process, Stop(restart=process.machine.wanted))
+        self.dispatch()
 
-    def close(self) -> None:
-        """The group is forgotten, with all that waits."""
+    def close(self, *, forget: bool = True) -> None:
+        """The group is forgotten, with all that waits; or left to the next daemon."""
+        self.log.close(remove=forget)
         self._judge.close()
         if self._retry is not None:
             self._retry.cancel()
@@ -82,7 +95,8 @@ class Pool:
 
     def offer(self, event: Event) -> None:
         """Queue an event, and send it if somebody is ready."""
-        given_up = self.backlog.put(event)
+        item, replaced, given_up = self.backlog.put(event)
+        self.log.put(item, replaced + given_up)
         if given_up:
             self._tell_overflow(given_up)
         self.dispatch()
@@ -109,9 +123,14 @@ class Pool:
             if item is None:
                 self._look_again()
                 return
-            listener.send(item, self._envelope(item, listener.characters))
+            listener.send(item, self.envelope(item, listener.characters))
 
-    def _envelope(self, item: Item, characters: bool) -> bytes:
+    def steps(self, pipe: int) -> Sequence[Interrupted]:
+        """What an earlier daemon had just read from a pipe."""
+        return self._supervisor.logs.unfinished.of(pipe)
+
+    def envelope(self, item: Item, characters: bool) -> bytes:
+        """An event as it is sent to a listener."""
         name, server = self._group.name, self._supervisor.logs.identifier
         return envelope(item.event, pool=name, poolserial=item.poolserial, server=server, characters=characters)
 
@@ -131,7 +150,7 @@ class Pool:
             item.event, body, lambda token: answer(Token.REJECTED if token is Token.NOISE and tolerant else token)
         )
 
-    def settled(self, listener: Listener, item: Item, token: Token | None) -> None:
+    def settled(self, item: Item, token: Token | None) -> None:
         """What became of an event."""
         if token is Token.ACCEPTED:
             return
@@ -142,11 +161,15 @@ class Pool:
         log.debug("rebuffering event %d for pool %s", item.event.serial, self._group.name)
         self._loop.call_soon(self.dispatch)
 
-    def violated(self, listener: Listener, reason: str) -> None:
+    def violated(self, process: Process, reason: str) -> None:
         """A listener is of no more use: it is restarted, or left alone for ever, as supervisord does."""
         if self._group.config.on_protocol_error is OnProtocolError.RESTART:
-            log.warning("%s: ending it, so that it is restarted: %s", listener.process.name, reason)
-            fail(self._supervisor, listener.process, f"it broke the event listener protocol: {reason}")
+            log.warning("%s: ending it, so that it is restarted: %s", process.name, reason)
+            fail(self._supervisor, process, f"it broke the event listener protocol: {reason}")
+
+
+def _talks(process: Process) -> bool:
+    return isinstance(process.wiring, Listener) and process.wiring.talks
 
 
 class Pools:
@@ -157,6 +180,7 @@ class Pools:
         self._pools: dict[str, Pool] = {}
         self._types: frozenset[str] = frozenset()
         self._serial = 0
+        self._area: Intent | None = None
         self._ticks = Ticks(self._offer)
         self._ending: StateChanged | None = None
         self._inlet = Inlet(supervisor.bus.publish, self._pid_of)
@@ -165,9 +189,12 @@ class Pools:
         supervisor.wirers.append(self._look)
         supervisor.bus.listen(self._told)
 
-    def close(self) -> None:
-        """Stop the clock."""
+    def close(self, *, forget: bool = True) -> None:
+        """The end of the daemon. What waits is left to the next one, or forgotten with everything else."""
         self._ticks.close()
+        for pool in self._pools.values():
+            pool.close(forget=forget)
+        self._pools.clear()
 
     def _pid_of(self, group: str, name: str) -> int:
         """Of the present run, or of the one whose end is being told."""
@@ -182,7 +209,10 @@ class Pools:
             return
         pool = self._pools.get(group.name)
         if pool is None:
-            pool = self._pools[group.name] = Pool(group, self._supervisor)
+            if not self._pools and (intents := self._supervisor.logs.pump.intents) is not None:
+                self._area = self._area or intents.new()
+            pool = self._pools[group.name] = Pool(group, self._supervisor, self._area)
+            self._serial = max(self._serial, pool.log.serial)
         pool.follow()
         self._subscribe()
 
@@ -208,6 +238,8 @@ class Pools:
             case DaemonChanged(DaemonState.RUNNING):
                 for pool in self._pools.values():
                     pool.renew()
+                if (directory := self._supervisor.memory.directory) is not None:
+                    forget_others(directory, self._pools)
             case _:
                 self._inlet.flush()
         self._offer(notification)

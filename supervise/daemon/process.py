@@ -32,10 +32,17 @@ class Exit:
 
 
 class Wiring(Protocol):
-    """What stands at a process's descriptors besides its logs: an event listener's pipes, a shared socket."""
+    """What stands at a process's descriptors besides its logs: an event listener's pipes."""
+
+    @property
+    def stdout(self) -> int | None:
+        """The inode of the pipe that is the present run's stdout."""
 
     def pipes(self) -> AbstractContextManager[Ends]:
         """The child's ends for one spawn; leaving the context closes them. Raises OSError."""
+
+    def adopt(self) -> None:
+        """A daemon before us has started the process, which may have ended since."""
 
     def ended(self) -> None:
         """The process has been reaped; its logs are drained, and its end is told, after this."""

@@ -300,6 +300,8 @@ class Supervisor:
             elif machine.state in (State.STARTING, State.STOPPING):
                 self._find_or_spawn(process)  # which watches what it finds
             return
+        if process.wiring is not None:
+            process.wiring.adopt()
         if is_alive(process):
             self.trees.adopt(process)
             log.info("adopted: '%s' with pid %d", process.name, machine.pid)
@@ -312,11 +314,15 @@ class Supervisor:
 
     def _find_or_spawn(self, process: Process) -> None:
         """The daemon before us died in the middle of a spawn: there is a child, or there is none."""
-        inodes = process.logs.inodes()["stdout"]
-        pid = self.memory.handover.leader_with(inodes[0]) if inodes else None
+        logged = process.logs.inodes()["stdout"]
+        inode = process.wiring.stdout if process.wiring is not None else logged[0] if logged else None
+        pid = self.memory.handover.leader_with(inode) if inode is not None else None
         if pid is not None:
             log.info("adopted: '%s' with pid %d, which was just being spawned", process.name, pid)
             self._spawned(process, Child(pid, None))
+            if process.wiring is not None:
+                process.wiring.adopt()
+            self.trees.adopt(process)
             self._watch(process, pid)
         elif process.state is State.STARTING:
             self._perform(process, None, Spawn())

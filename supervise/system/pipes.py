@@ -4,6 +4,7 @@ import array
 import contextlib
 import fcntl
 import os
+import select
 import termios
 
 LARGE = 1 << 20  # what /proc/sys/fs/pipe-max-size allows everybody by default
@@ -19,10 +20,7 @@ def open_pipe(uid: int | None = None) -> tuple[int, int]:
     reader, writer = os.pipe()
     try:
         os.set_blocking(reader, False)
-        try:
-            both = os.open(f"/proc/self/fd/{writer}", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:  # no /proc here: an ordinary pipe is better than no program
-            both = os.dup(writer)
+        both = _both_ways(writer)
     except BaseException:
         os.close(reader)
         raise
@@ -32,6 +30,31 @@ def open_pipe(uid: int | None = None) -> tuple[int, int]:
         with contextlib.suppress(PermissionError):  # we are not root: then the program has our own user anyway
             os.fchown(both, uid, -1)
     return reader, both
+
+
+def open_inlet() -> tuple[int, int]:
+    """Return (the child's end, our end) of a pipe that a child reads, both close-on-exec.
+
+    The child's end is opened O_RDWR here, too: it never sees an end of file, and we can die without its noticing.
+    Raises OSError (EMFILE, ENFILE).
+    """
+    reader, writer = os.pipe()
+    try:
+        both = _both_ways(reader)
+    except BaseException:
+        os.close(writer)
+        raise
+    finally:
+        os.close(reader)
+    return both, writer
+
+
+def _both_ways(fd: int) -> int:
+    """A pipe opened again, for reading and writing. Raises OSError."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # no /proc here: an ordinary pipe is better than no program
+        return os.dup(fd)
 
 
 def enlarge(fd: int) -> bool:
@@ -45,6 +68,13 @@ def enlarge(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def ended(fd: int) -> bool:
+    """Whether nothing is in the pipe, and nobody has its other end any more."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0)) and not pending(fd)  # in this order
 
 
 def pending(fd: int) -> int:

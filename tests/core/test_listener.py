@@ -231,3 +231,18 @@ def test_how_the_answer_is_cut_does_not_change_its_meaning(said: bytes, places: 
     found = [outcome for piece in cut(b"RESULT 3\n" + said, places) for outcome in pieces.receive(piece)]
     assert found == expected
     assert (pieces.state, pieces.judging) == (whole.state, whole.judging)
+
+
+@given(body=st.binary(max_size=20), place=st.integers(0, 100))
+def test_another_machine_goes_on_wherever_one_stood(body: bytes, place: int) -> None:
+    said = b"RESULT %d\n%bREADY\n" % (len(body), body)
+    first = busy()
+    first.receive(said[:place])
+    second = ListenerMachine(first.state)
+    second.receive(first.said)
+    for machine in (first, second):
+        assert machine.said == said[:place]
+        machine.receive(said[place:])
+        assert machine.judging
+        assert machine.judged(Token.ACCEPTED) == [BecameReady()]
+        assert (machine.state, machine.said) == (READY, b"")

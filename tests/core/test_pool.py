@@ -25,16 +25,24 @@ def take(backlog: Backlog, now: float = 0.0) -> Item:
 def test_first_in_first_out_with_serials_of_its_own() -> None:
     backlog = Backlog(10)
     for serial in (5, 7, 9):
-        assert backlog.put(event(serial)) == []
+        assert backlog.put(event(serial)).given_up == []
     taken = [take(backlog) for _ in range(3)]
     assert [(item.event.serial, item.poolserial) for item in taken] == [(5, 0), (7, 1), (9, 2)]
     assert backlog.take(0.0) is None
     assert backlog.size == 0
 
 
+def test_it_goes_on_where_another_stood() -> None:
+    former, backlog = Backlog(10), Backlog(10)
+    items = [former.put(event(serial, 30)).item for serial in (3, 4, 5)]
+    backlog.resume(items[1:], 7)
+    assert (len(backlog), backlog.size, backlog.put(event(6)).item.poolserial) == (2, 60, 7)
+    assert serials(backlog) == [4, 5, 6]
+
+
 def test_the_oldest_gives_way_when_there_are_too_many() -> None:
     backlog = Backlog(2)
-    assert [item.event.serial for serial in range(4) for item in backlog.put(event(serial))] == [0, 1]
+    assert [item.event.serial for serial in range(4) for item in backlog.put(event(serial)).given_up] == [0, 1]
     assert backlog.dropped == 2
     assert serials(backlog) == [2, 3]
 
@@ -57,7 +65,7 @@ def test_a_tick_takes_the_place_of_the_one_before() -> None:
     backlog.put(event(0, type="TICK_5"))
     backlog.put(event(1))
     backlog.put(event(2, type="TICK_60"))
-    backlog.put(event(3, type="TICK_5"))
+    assert [item.event.serial for item in backlog.put(event(3, type="TICK_5")).replaced] == [0]
     assert serials(backlog) == [1, 2, 3]
     assert backlog.dropped == 0
     assert backlog.size == 30
@@ -102,7 +110,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(size=st.integers(0, 120))
     def put(self, size: int) -> None:
-        self.dropped |= {item.event.serial for item in self.backlog.put(event(self.serial, size))}
+        self.dropped |= {item.event.serial for item in self.backlog.put(event(self.serial, size)).given_up}
         self.serial += 1
 
     @precondition(lambda self: len(self.out) < 2)
