@@ -11,7 +11,7 @@ from pathlib import Path
 def auto_path(directory: str, identifier: str, process: str, channel: str) -> str:
     """A fresh name in supervisord's form."""
     name = f"{process}-{channel}---{identifier}-{secrets.token_hex(4)}.log".replace("/", "_")
-    return str(Path(directory, name))
+    return os.path.join(directory, name)
 
 
 def is_auto_log(path: str, identifier: str) -> bool:

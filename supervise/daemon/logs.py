@@ -11,6 +11,7 @@ from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
 from supervise.daemon.childpipe import ChildPipe, Ends
 from supervise.daemon.outputs import Outputs, for_program
 from supervise.daemon.sinks import Sink, Sinks
+from supervise.daemon.touching import Touching
 from supervise.daemon.unfinished import Unfinished
 from supervise.system.logfile import LogFile
 from supervise.system.pipes import open_pipe
@@ -41,6 +42,7 @@ class Logs:
         self.on_passage: OutputHook | None = None  # the same for what is between capture tokens
         self.pump = Pump(self._busy, custody)
         self.sinks = Sinks(self.pump)
+        self.touching = Touching(loop, self.pump)
         self.outputs = Outputs()
         self.unfinished = Unfinished(self.pump)
         self._timer: asyncio.TimerHandle | None = None
@@ -179,7 +181,7 @@ class ProcessLogs:
         if old is not None:
             self._logs.sinks.release(old)
         if channel.sink is not None and getattr(config, f"{name}_logfile") == AUTO:
-            self._pump.call(channel.sink.touch)
+            self._logs.touching.add(channel.sink)
         former, channel.lines = channel.lines, for_program(self._logs.outputs, config, name)
         self._logs.outputs.retire(former, self._pump, self._logs.post)
 
@@ -210,7 +212,7 @@ class ProcessLogs:
         for channel in self.channels:
             channel.begin()
             if channel.sink is not None and not channel.sink.touched:
-                self._pump.call(channel.sink.touch)
+                self._logs.touching.add(channel.sink)
         return Ends(ends[0], ends[-1])
 
     def inodes(self) -> dict[str, list[int]]:

@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from supervise.daemon.logs import Logs
 from supervise.daemon.memory import Memory
 from supervise.daemon.process import Process
 from supervise.daemon.sockets import Sockets
@@ -19,8 +20,10 @@ SLICE = 0.005  # seconds of spawning at a time, before the loop may look at othe
 class Spawning:
     """A queue of processes to be spawned; `act` is called for each in its turn, in the loop."""
 
-    def __init__(self, memory: Memory, sockets: Sockets, trees: Trees, act: Callable[[Process], None]) -> None:
-        self._memory, self._sockets, self._trees, self._act = memory, sockets, trees, act
+    def __init__(
+        self, logs: Logs, memory: Memory, sockets: Sockets, trees: Trees, act: Callable[[Process], None]
+    ) -> None:
+        self._logs, self._memory, self._sockets, self._trees, self._act = logs, memory, sockets, trees, act
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
@@ -29,16 +32,22 @@ class Spawning:
         """Have it spawned when its turn comes, not before this call returns."""
         if not self._queue:
             self._loop.call_soon(self._some)
+            self._logs.touching.hold()
         self._queue.append(process)
 
     def _some(self) -> None:
         until = self._loop.time() + SLICE
-        while self._queue:
-            self._act(self._queue.popleft())
-            if self._loop.time() > until:
-                break
-        if self._queue:
-            self._loop.call_soon(self._some)
+        try:
+            with self._logs.pump.gathered():
+                while self._queue:
+                    self._act(self._queue.popleft())
+                    if self._loop.time() > until:
+                        break
+        finally:  # a fault of ours with one program must not keep others waiting
+            if self._queue:
+                self._loop.call_soon(self._some)
+            else:
+                self._logs.touching.proceed()
 
     def start(self, process: Process, serverurl: str | None) -> Child:
         """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""

@@ -66,7 +66,7 @@ class Supervisor:
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
         self.trees = Trees(self.memory.identity, lambda process: self.tell(process, Swept()))
-        self._spawning = Spawning(self.memory, self.sockets, self.trees, self._spawn)
+        self._spawning = Spawning(logs, self.memory, self.sockets, self.trees, self._spawn)
         self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
     # Groups

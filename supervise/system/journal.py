@@ -25,6 +25,7 @@ GROWTH = 64  # slots that the file grows by
 MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
 SCHEMA = 1
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
+ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -109,7 +110,7 @@ class Journal:
 
     def _write(self, slot: int, record: Record) -> None:
         generation = self._generations.get(slot, 0) + 1
-        body = b"%d %s" % (generation, json.dumps(record, separators=(",", ":")).encode())
+        body = b"%d %s" % (generation, ENCODE(record).encode())
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         if len(line) > HALF:
             raise ValueError(f"a record of {len(line)} bytes does not fit into {HALF}")
@@ -198,7 +199,13 @@ def start_time(pid: int) -> int | None:
     A zombie counts: it keeps its pid. With the pid and the boot this names a process for ever.
     """
     try:
-        stat_line = Path(f"/proc/{pid}/stat").read_bytes()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    return int(stat_line.rpartition(b")")[2].split()[19])
+    try:
+        line = os.read(fd, 4096)
+    except OSError:  # it was reaped in between
+        return None
+    finally:
+        os.close(fd)
+    return int(line.rpartition(b")")[2].split()[19])

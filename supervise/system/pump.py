@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from supervise.system.intent import Intent, Intents
@@ -103,7 +103,7 @@ class Pump:
         self._on_busy = on_busy
         self._sources: dict[int, Source] = {}
         self._calls: deque[Callable[[Worker], None]] = deque()
-        self._woken = False
+        self._woken = self._gathering = False
         self._stopping = False
         self._ended = threading.Event()
         self._epoll = select.epoll()
@@ -146,9 +146,21 @@ class Pump:
             return
         self._calls.append(function)
         self._start()
-        if not self._woken:
+        if not self._woken and not self._gathering:
             self._woken = True
             os.eventfd_write(self._wake, 1)
+
+    @contextlib.contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Inside, the log thread is not woken for each call, but for all of them at the end. For one thread, and not
+        nested. (A thread that wakes for every line takes turns with us at the interpreter's lock.)"""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+            if self._calls and not self._stopping:
+                os.eventfd_write(self._wake, 1)
 
     def busy(self) -> None:
         """A worker begins something that may hang: have somebody look again later. Cheap when already arranged."""

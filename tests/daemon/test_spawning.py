@@ -11,7 +11,7 @@ from supervise.daemon import spawning
 from supervise.daemon.process import Process
 from supervise.daemon.spawning import Spawning
 from supervise.system.spawn import SpawnError
-from tests.daemon.running import group, process, program, run, sh, supervising
+from tests.daemon.running import eventually, group, process, program, run, sh, supervising
 
 
 def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytes
                 time.sleep(0.001)
                 seen.append(one.name)
 
-            queue = Spawning(supervisor.memory, supervisor.sockets, supervisor.trees, act)
+            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, act)
             for one in supervisor.processes():
                 queue.add(one)
             assert seen == [], "not before add returns"
@@ -39,11 +39,31 @@ def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytes
     run(story)
 
 
+def test_a_fault_of_ours_with_one_program_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(*(sh(f"p{n}", "true", group_name="g") for n in range(3)))) as supervisor:
+            seen: list[str] = []
+
+            def act(one: Process) -> None:
+                seen.append(one.name)
+                if one.name == "p0":
+                    raise RuntimeError("a fault of ours")
+
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context["message"]))
+            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, act)
+            for one in supervisor.processes():
+                queue.add(one)
+            await eventually(lambda: len(seen) == 4)
+            assert [name for name in seen if name.startswith("p")] == ["p0", "p1", "p2"]
+
+    run(story)
+
+
 def test_what_cannot_be_spawned_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(program("p", "/no/such"))) as supervisor:
             one = process(supervisor, "p")
-            queue = Spawning(supervisor.memory, supervisor.sockets, supervisor.trees, lambda _: None)
+            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, lambda _: None)
             with pytest.raises(SpawnError, match="can't find command '/no/such'"):
                 queue.start(one, None)
             assert one.state is State.STOPPED

@@ -76,6 +76,26 @@ def test_sources_and_calls() -> None:
     assert pump.close()
 
 
+def test_gathered_calls_wake_the_thread_once_they_are_complete() -> None:
+    pump, done = Pump(), list[int]()
+    pump.call(lambda _: done.append(0))
+    wait_for(lambda: done == [0])
+    with pump.gathered():
+        pump.call(lambda _: done.append(1))
+        pump.call(lambda _: done.append(2))
+        time.sleep(0.05)
+        assert done == [0]
+    wait_for(lambda: done == [0, 1, 2])
+    with pump.gathered():
+        pass
+    pump.call(lambda _: done.append(3))
+    wait_for(lambda: done == [0, 1, 2, 3])
+    assert pump.close()
+    with pump.gathered():
+        pump.call(lambda _: done.append(4))
+    assert done == [0, 1, 2, 3]
+
+
 def test_an_idle_thread_sleeps() -> None:
     pump = Pump()
     reader = Reader(pump)
