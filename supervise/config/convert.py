@@ -32,9 +32,9 @@ class Converter:
     def get(self, section: Section, option: Option, extra: Mapping[str, object] | None = None) -> Any:
         """The value of an option, or its default. What is wrong goes to `problems`, and the default is returned."""
         entry = section.get(option.key)
-        place = section.place(option.key)
         if entry is None:
             return self._default(option)
+        place = section.place(option.key)
         try:
             text = option.type.text_of(self.expanded(section, option, entry.raw, extra or {}))
             value = option.type.parse(text)

@@ -64,6 +64,7 @@ class Document:
         self.sections: dict[str, Section] = {}
         self.defaults: dict[str, Entry] = {}
         self.files: list[str] = []
+        self._kinds: dict[str, list[Section]] = {}
 
     def open(self, name: str, file: str, line: int) -> dict[str, Entry]:
         """The options of a section, to be added to; [DEFAULT] is the one whose options every section has."""
@@ -71,12 +72,13 @@ class Document:
             return self.defaults
         name = ALIASES.get(name, name)
         if name not in self.sections:
-            self.sections[name] = Section(name, file, line, self.defaults)
+            self.sections[name] = section = Section(name, file, line, self.defaults)
+            self._kinds.setdefault(section.kind, []).append(section)
         return self.sections[name].own
 
     def of_kind(self, kind: str) -> Iterator[Section]:
         """The sections of one kind, in order."""
-        return (section for section in self.sections.values() if section.kind == kind)
+        return iter(self._kinds.get(kind, ()))
 
     def fix_here(self, here: str) -> None:
         """Replace %(here)s in all that was read so far. supervisord does so with includes, and copies [DEFAULT]s."""

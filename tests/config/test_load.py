@@ -1,6 +1,7 @@
 """The whole pipeline; above all what it says about what is wrong."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -419,3 +420,24 @@ def test_bytes_are_refused_and_never_crash(tmp_path: Path, machine: Machine, dat
     path = tmp_path / "x.conf"
     path.write_bytes(data)
     assert examine(path, machine).errors
+
+
+def test_ten_times_the_programs_are_ten_times_the_work(tmp_path: Path) -> None:
+    path, calls = tmp_path / "s.conf", 0
+
+    def called(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    def work(count: int) -> int:
+        nonlocal calls
+        path.write_text("[supervisord]\n" + "".join(f"[program:p{n}]\ncommand = true\n" for n in range(count)))
+        calls = 0
+        sys.setprofile(called)
+        try:
+            assert len(load(path).groups) == count
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert work(200) < 12 * work(20)
