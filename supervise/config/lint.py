@@ -12,6 +12,7 @@ from supervise.config.values import AUTO
 from supervise.errors import ConfigError
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox", "fish", "su"})
+CLEANED = ("/tmp", "/var/tmp")  # by tmpfiles.d(5), tmpreaper and others
 _OPERATOR = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()|`")
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
@@ -24,12 +25,25 @@ def lint(config: Config, machine: Machine) -> tuple[ConfigError, ...]:
         for process in group.processes:
             for option, message in _of_process(process, machine):
                 problems.warn(_place(config, process, option), message)
+    for section, option, path in _small_files(config):
+        if os.path.dirname(path) in CLEANED:
+            directory = os.path.dirname(path)
+            message = (
+                f"old files in {directory} are removed, and anybody may take their place; /run is where it belongs"
+            )
+            problems.warn(_origin(config, section, option), message)
     for server in config.servers:
         if server.kind == "inet" and server.host not in ("localhost", "127.0.0.1", "::1") and not server.client_ca:
             place = _origin(config, server.section, "port")
             if server.password is None and server.pam_service is None and not config.users:
                 problems.warn(place, "anybody who can reach this port controls the daemon; set username and password")
     return tuple(problems.warnings)
+
+
+def _small_files(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Section, option and path of what must be there as long as the daemon runs."""
+    yield "supervisord", "pidfile", config.daemon.pidfile
+    yield from ((server.section, "file", server.file) for server in config.servers if server.kind == "unix")
 
 
 def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,11 @@ class SocketGuard:
             self._restore()
 
     def _restore(self) -> None:
+        if self._fd < 0:
+            return
         old = self.listener
+        directory = os.path.dirname(old.config.file)
+        missing = not os.path.isdir(directory)
         try:
             [self.listener] = listen(old.config)
         except SocketError as error:
@@ -87,3 +91,5 @@ class SocketGuard:
             logger.warning("control socket %s was gone; made it anew", old.config.file)
             self._replaced(old, self.listener)
         self._watch()
+        if missing and os.path.isdir(directory) and not self.listener.intact:
+            self._loop.call_soon(self._restore)  # it came between the two

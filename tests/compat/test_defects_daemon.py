@@ -1,14 +1,16 @@
 """B47 to B59: defects of supervisord 4.3.0 as a daemon and of its client, and that they are not here.
 
-A test is named after its row; where the real one shows the defect within seconds, it is asked too. B52 (the
-exit code of a main program) belongs to a feature of its own.
+A test is named after its row; where the real one shows the defect within seconds, it is asked too.
 """
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from tests.daemons import (
     Daemon,
     Kind,
     Supervisors,
+    UnixConnection,
     client_command,
     configuration,
     daemon_command,
@@ -64,6 +67,16 @@ def test_b48_a_pid_in_the_pidfile_alone_means_nothing(supervisors: Supervisors) 
     assert alive(pid)
 
 
+def test_b48_only_its_own_pidfile_is_removed(supervisors: Supervisors) -> None:
+    for kind, left in (("supervise", True), ("supervisord", False)):
+        daemon = supervisors.start(kind, WEB)
+        pidfile = daemon.place / "main.pid"
+        pidfile.rename(daemon.place / "old.pid")
+        pidfile.write_text("somebody else's\n")  # who has started meanwhile
+        assert daemon.stop() == 0
+        assert pidfile.exists() is left
+
+
 def test_b49_a_deleted_socket_comes_back(supervisors: Supervisors) -> None:
     daemons = [supervisors.start(kind, "") for kind in KINDS]
     for daemon in daemons:
@@ -73,6 +86,57 @@ def test_b49_a_deleted_socket_comes_back(supervisors: Supervisors) -> None:
     wait_for(mine.socket.exists)
     wait_answer(mine)
     assert not real.socket.exists()
+
+
+HELD = """
+[unix_http_server]
+file = {place}/held/s.sock
+[supervisord]
+pidfile = {place}/held/main.pid
+childlogdir = {place}/held
+[supervisorctl]
+serverurl = unix://{place}/held/s.sock
+[program:web]
+command = sh -c 'while read line; do echo "$line"; done'
+startsecs = 0
+"""
+
+
+def test_b49_what_cleans_old_files_away_stops_nobody(supervisors: Supervisors) -> None:
+    """tmpfiles.d(5) and its like remove sockets, pidfiles and logs, and in the end the empty directory."""
+    place = supervisors.place()
+    held = place / "held"
+    held.mkdir()
+    config = place / "s.conf"
+    config.write_text(configuration(place, HELD))
+    daemon = supervisors.run("supervise", config, place, answers=False)
+    wait_for(lambda: daemon.ctl("pid").stdout == f"{daemon.pid}\n")
+    pid = daemon.ctl("pid", "web").stdout
+    held.rename(place / "old")  # all at once: the socket would come back before the directory is empty
+    shutil.rmtree(place / "old")
+    held.mkdir()
+    wait_for((held / "s.sock").exists, "the socket is there again")
+    assert daemon.ctl("pid", "web").stdout == pid
+    again = run("supervise", place, "-n", "-c", "s.conf")
+    assert again.returncode == 2, "who answers at the socket is there, though the pidfile is gone"
+    with closing(UnixConnection(held / "s.sock")) as connection:
+        connection.request("POST", "/api/v1/processes/web/stdin", b'{"data": "after\\n"}')
+        assert connection.getresponse().status == 200
+    assert daemon.ctl("tail", "web").returncode in (0, 1)
+    daemon.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: list(held.glob("web-stdout*")), "and so is the log")
+    assert daemon.ctl("shutdown", "--wait").returncode == 0
+    assert daemon.process.wait(60) == 0
+
+
+def test_b49_small_files_in_tmp_are_warned_of(supervisors: Supervisors) -> None:
+    place = supervisors.place()
+    config = place / "s.conf"
+    text = "[unix_http_server]\nfile = /tmp/supervisor.sock\n[supervisord]\npidfile = /tmp/supervisord.pid\n"
+    config.write_text(text)
+    checked = run("supervise", place, "check", "-c", str(config))
+    assert f"{config}:2: [unix_http_server] file: old files in /tmp are removed" in checked.stdout
+    assert f"{config}:4: [supervisord] pidfile: old files in /tmp are removed" in checked.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -250,6 +314,10 @@ def test_b52_the_exit_status_says_what_failed(supervisors: Supervisors) -> None:
     side = "[program:side]\ncommand = sleep 1000\n"
     daemon = supervisors.start("supervise", main + side)
     daemon.rpc.supervisor.sendProcessStdin("main", "go\n")
-    assert daemon.process.wait(30) == 3
+    assert daemon.process.wait(60) == 3
+    real = supervisors.start("supervisord", main + side)
+    real.rpc.supervisor.sendProcessStdin("main", "go\n")
+    real.wait_state("main", "EXITED")
+    assert real.stop() == 0
     assert "main is EXITED (exit status 3): shutting down" in daemon.log
     assert "stopped: side (terminated by SIGTERM)" in daemon.log

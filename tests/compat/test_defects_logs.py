@@ -251,11 +251,14 @@ stdout_logfile = {place}/a.log
 
 
 def test_b46_following_a_log_survives_rotation_and_halves_no_character(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", FOLLOWED)
-    daemon.wait_state("a", "RUNNING")
+    daemon, real = (supervisors.start(kind, FOLLOWED) for kind in KINDS)
     long = "x" + "é" * 1000 + "\n"  # supervisord starts 1024 bytes before the end: within a character
-    daemon.rpc.supervisor.sendProcessStdin("a", long)
-    wait_for(lambda: daemon.read("a.log") == long)
+    for one in (daemon, real):
+        one.wait_state("a", "RUNNING")
+        one.rpc.supervisor.sendProcessStdin("a", long)
+        wait_for(lambda one=one: one.read("a.log") == long)
+    with streaming(real, "/logtail/a") as stream:
+        assert stream.until("é\n".encode()).startswith("é".encode()[1:])
     with streaming(daemon, "/logtail/a") as stream:
         seen = stream.until("é\n".encode()).decode()
         assert set(seen) == {"é", "\n"}, seen[:5]

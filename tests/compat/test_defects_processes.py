@@ -286,6 +286,11 @@ def test_b26_the_end_of_a_shutdown_and_a_reload_can_be_waited_for(supervisors: S
     assert daemon.ctl("shutdown", "--wait").returncode == 0
     assert not alive(again)
     assert daemon.process.wait(60) == 0
+    real = supervisors.start("supervisord", f"[program:a]\ncommand = {slow}\nstartsecs = 0\n")
+    pid = real.wait_state("a", "RUNNING")["pid"]
+    wait_for(lambda: len(psutil.Process(pid).children()) > 0)
+    assert real.ctl("shutdown").returncode == 0
+    assert alive(pid), "and there is no way to wait"
 
 
 def test_b27_a_slow_stop_delays_only_later_commands_for_the_same_process(ours: Daemon) -> None:
@@ -361,6 +366,31 @@ def test_b29_more_descriptors_than_there_can_be_are_no_obstacle(supervisors: Sup
     child = psutil.Process(daemon.info("a")["pid"])
     assert child.rlimit(psutil.RLIMIT_NOFILE)[0] >= min(hard, 1024)
     assert set(os.listdir(f"/proc/{child.pid}/fd")) == {"0", "1", "2"}
+
+
+MILLION = 1_000_000
+# Python reads this first: a machine that allows so many, whatever this one does.
+ROOMY = f"""\
+import resource
+_get = resource.getrlimit
+resource.getrlimit = lambda which: ({MILLION}, {MILLION}) if which == resource.RLIMIT_NOFILE else _get(which)
+"""
+
+
+def test_b29_a_million_descriptors_cost_a_spawn_nothing(supervisors: Supervisors) -> None:
+    """The time that a process has used before its first instruction is what its start has cost: /proc/PID/stat keeps it
+    over an exec. It is processor time, so that a busy machine changes nothing."""
+    program = "[program:a]\ncommand = cat /proc/self/stat\nstdout_logfile = {place}/stat\nstartsecs = 0\n"
+    program += "autorestart = false\n"
+    for kind, cheap in (("supervise", True), ("supervisord", False)):
+        place = supervisors.place()
+        (place / "limits").mkdir()
+        (place / "limits/sitecustomize.py").write_text(ROOMY)
+        env = {"PYTHONPATH": f"{place}/limits:{ROOT}"}
+        daemon = supervisors.start(kind, program, f"minfds = {MILLION}\n", place=place, env=env)
+        fields = wait_for(lambda daemon=daemon: daemon.read("stat").rpartition(")")[2].split())
+        seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+        assert (seconds < 0.1) is cheap, (kind, seconds)
 
 
 PTRACE_SEIZE = 0x4206

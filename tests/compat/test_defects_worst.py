@@ -221,11 +221,13 @@ def spawns(daemon: Daemon, name: str) -> list[float]:
     return [int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000 for h, m, s, ms in found]
 
 
-def test_b4b_endless_quick_exits_are_held_back(ours: Daemon) -> None:
+def test_b4b_endless_quick_exits_are_held_back(ours: Daemon, theirs: Daemon) -> None:
     times = wait_for(lambda: found if len(found := spawns(ours, "spin")) >= 14 else [])
     pauses = [later - earlier for earlier, later in itertools.pairwise(times[11:])]
     assert all(pause > 0.9 for pause in pauses if pause > -1000), "midnight apart"
     assert "held back to one a second" in ours.ctl("explain", "spin").stdout
+    times = wait_for(lambda: found if len(found := spawns(theirs, "spin")) >= 30 else [])
+    assert any(0 <= later - earlier < 0.5 for earlier, later in itertools.pairwise(times[20:]))
 
 
 def children(daemon: Daemon, *words: str) -> list[psutil.Process]:

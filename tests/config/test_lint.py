@@ -98,6 +98,15 @@ def test_open_ports(said: Callable[..., list[str]], options: str, warns: bool) -
     assert bool(said(f"[inet_http_server]\n{options}")) is warns
 
 
+@pytest.mark.parametrize(
+    ("path", "warns"), [("/tmp/x", True), ("/var/tmp/x", True), ("/run/x", False), ("/tmp/own/x", False)]
+)
+def test_small_files_where_others_clean(said: Callable[..., list[str]], path: str, warns: bool) -> None:
+    text = f"[unix_http_server]\nfile={path}.sock\n[supervisord]\npidfile={path}.pid"
+    warnings = said(text, is_directory=lambda path: True)
+    assert [warning.partition(":")[0] for warning in warnings] == (["pidfile", "file"] if warns else [])
+
+
 def test_warnings_say_where(look: Look, machine: Machine) -> None:
     found = look("[group:g]\nprograms=f\n[fcgi-program:f]\ncommand=/no/such\nprocess_name=%(process_num)d\nnumprocs=3")
     assert found.config

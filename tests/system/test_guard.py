@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -121,6 +122,26 @@ def test_its_directory_is_renamed(tmp_path: Path) -> None:
         (tmp_path / "new").mkdir()
         (tmp_path / "new").rename(tmp_path / "a")
         await until(lambda: done)
+        assert connects(path)
+
+    guarded(path, story)
+
+
+def test_its_directory_comes_back_at_any_moment(tmp_path: Path) -> None:
+    """Between a look that finds it missing and the watch for it, too: many rounds, each a little later."""
+    path = tmp_path / "a" / "s.sock"
+    path.parent.mkdir()
+
+    def away_and_back(pause: float) -> None:
+        (tmp_path / "a").rename(tmp_path / "b")
+        shutil.rmtree(tmp_path / "b")
+        time.sleep(pause)
+        (tmp_path / "a").mkdir()
+
+    async def story(guard: SocketGuard, done: list[tuple[Listener, Listener]]) -> None:
+        for round_ in range(200):
+            await asyncio.to_thread(away_and_back, round_ * 5e-6)
+            await until(lambda: path.exists() and guard.listener.intact)
         assert connects(path)
 
     guarded(path, story)
