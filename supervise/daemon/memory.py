@@ -135,7 +135,11 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
     if machine.pid is not None:
         process.start_time = record.get("start_time")
         stdin = record.get("stdin")
-        process.child = Child(machine.pid, Stdin(stdin) if stdin is not None else None)
+        if stdin is None:
+            process.child = Child(machine.pid, None)
+        else:
+            kept = handover.take(f"stdin-{stdin}")
+            process.child = Child(machine.pid, Stdin(stdin, -1 if kept is None else kept))
 
 
 def fingerprint(config: ProgramConfig) -> int:

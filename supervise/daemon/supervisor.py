@@ -41,7 +41,7 @@ from supervise.daemon.spawning import Spawning
 from supervise.daemon.trees import Trees
 from supervise.system.activation import Slots
 from supervise.system.adopted import Adopted, parent_of
-from supervise.system.handover import Handover
+from supervise.system.handover import Handover, name_of
 from supervise.system.journal import start_time
 from supervise.system.reap import Reaper
 from supervise.system.spawn import Child, SpawnError
@@ -194,8 +194,9 @@ class Supervisor:
 
     def _record(self, process: Process, event: Exited, before: State, effects: Iterable[Effect]) -> None:
         process.stopped = time.time()
-        if process.child is not None and process.child.stdin is not None:
-            process.child.stdin.close()
+        if process.child is not None and (stdin := process.child.stdin) is not None:
+            self.memory.handover.release(stdin.kept)
+            stdin.close()
         if process.child is not None:
             self.memory.handover.dismiss(process.child.pid, process.start_time)
         process.child = process.adopted = process.start_time = None
@@ -248,6 +249,8 @@ class Supervisor:
     def _spawned(self, process: Process, child: Child) -> None:
         process.child, process.start_time = child, start_time(child.pid)
         self.memory.handover.entrust(child.pid, process.start_time)
+        if child.stdin is not None and child.stdin.kept >= 0:
+            self.memory.handover.hold(child.stdin.kept, name_of(child.stdin.kept, "stdin"))
         process.started, process.made_from = time.time(), fingerprint(process.config)
         process.leftovers = ()
         process.logs.started(child.pid)

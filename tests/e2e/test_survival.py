@@ -39,10 +39,12 @@ autostart = false
 
 
 @contextmanager
-def in_background(place: Path, programs: str = PROGRAMS, supervisord: str = "", *options: str) -> Iterator[Path]:
+def in_background(
+    place: Path, programs: str = PROGRAMS, supervisord: str = "", *options: str, prefix: tuple[str, ...] = ()
+) -> Iterator[Path]:
     """A daemon with its keeper; the pidfile. Told to end afterwards, and waited for."""
     (place / "s.conf").write_text(configuration(place, programs, supervisord))
-    command = [*daemon_command("supervise"), "-c", str(place / "s.conf"), *options]
+    command = [*prefix, *daemon_command("supervise"), "-c", str(place / "s.conf"), *options]
     subprocess.run(command, env=environment(place), cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
     pidfile = place / "main.pid"
     keeper = psutil.Process(psutil.Process(int(pidfile.read_text())).ppid())
