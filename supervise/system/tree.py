@@ -112,7 +112,7 @@ def _stat(pid: int) -> tuple[str, list[bytes]] | None:
 
 
 class Sweeper:
-    """Ends what is in trees: signals the members by pidfd, and calls `gone` once when none is left.
+    """Ends what is in trees: signals the members by pidfd, and calls `gone` when none is left, once for every `signal`.
 
     Members that appear while others are signalled are found when those have ended, and get the last signal too. `gone`
     is never called from within `signal`. Only for the thread of the running loop; nothing here polls.
@@ -120,6 +120,7 @@ class Sweeper:
 
     def __init__(self, trees: Sequence[Tree], gone: Callable[[], None]) -> None:
         self._trees, self._gone, self._closed = trees, gone, False
+        self._empty = False
         self._loop = asyncio.get_running_loop()
         self._watches: dict[Leftover, Watch] = {}
         self._signal, self._rounds = signal.SIGKILL.value, 0
@@ -132,6 +133,9 @@ class Sweeper:
 
     def _send(self) -> None:
         if self._closed:
+            return
+        if self._empty:
+            self._look(0.0)
             return
         number, missed = self._signal, False
         members = leftovers(self._trees)
@@ -193,8 +197,10 @@ class Sweeper:
 
     def _look_again(self) -> None:
         self._again = None
-        if leftovers(self._trees):
+        if not self._empty and leftovers(self._trees):
             self._send()
         else:
-            self.close()
+            self._empty = (
+                True  # for ever: nobody is there to start anything, and the session's number is free for others
+            )
             self._gone()

@@ -57,6 +57,24 @@ def test_sigkill_follows_stopwaitsecs(tmp_path: Path) -> None:
     run(story)
 
 
+def test_a_deaf_tree_is_gone_when_it_is_killed(tmp_path: Path) -> None:
+    """Its end may be seen before that of its leader is told, and is not waited for once more."""
+
+    async def story() -> None:
+        deaf = sh(
+            "p", "trap '' TERM; echo deaf; while :; do sleep 0.05; done", stopwaitsecs=0.2, stop_scope=StopScope.TREE
+        )
+        async with supervising(tmp_path, group(deaf)) as supervisor:
+            one = process(supervisor, "p")
+            for _ in range(3):
+                supervisor.tell(one, Start())
+                await eventually(lambda: one.logs.stdout.tail_ring().endswith(b"deaf\n"))
+                await supervisor.stop([one])
+                assert (one.machine.status, one.machine.reason) == (-signal.SIGKILL, "")
+
+    run(story)
+
+
 def test_a_crash_loop_ends_in_fatal(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(sh("p", "exit 3", startretries=1, startsecs=5))) as supervisor:

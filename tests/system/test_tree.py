@@ -58,6 +58,9 @@ def sweep(sid: int, *signals: int, pause: float = 0.2) -> None:
                 await asyncio.sleep(pause)
         async with asyncio.timeout(LONG):
             await gone.wait()
+            gone.clear()
+            sweeper.signal(signal.SIGKILL)  # who asks again is told again
+            await gone.wait()
         assert sweeper.close() == ()
 
     before = os.listdir("/proc/self/fd")
