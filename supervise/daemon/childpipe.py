@@ -8,12 +8,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from supervise.daemon.channel import Channel, log
+from supervise.daemon.channel import Channel, Former, log
 from supervise.daemon.filters import Filters
 from supervise.system import carry
 from supervise.system.carry import Carry
 from supervise.system.intent import Interrupted
-from supervise.system.pipes import enlarge, pending
+from supervise.system.pipes import ended, enlarge, pending
 from supervise.system.pump import BUFFER, Pump, Worker
 
 FULL = 32 * 1024  # bytes in one read that show that a pipe wants to be larger
@@ -72,33 +72,38 @@ class ChildPipe:
         if self.fd < 0:
             return 0
         self.busy = True  # before reading, so that `idle` cannot miss bytes between the pipe and the file
-        intent, stamp = worker.intent, 0
-        if intent is not None:
-            limit = min(limit, pending(self.fd) or 1)
-            stamp = intent.begin(self.inode, limit, self._target)
-        try:
-            count = os.readv(self.fd, (worker.buffer[:limit],))
-        except BlockingIOError:
-            count = -1
-        except OSError as exc:
-            log.error("cannot read %s of %s: %s", self.channel.name, self.channel.namespec, exc.strerror)
-            count = 0
-        if count > 0:
-            if intent is not None:
-                intent.have(count)
-            if count >= FULL and not self._large:
-                self._large = True
-                enlarge(self.fd)
-            worker.count += count
-            self._feed(worker, stamp, worker.buffer[:count])
-        if intent is not None:
-            intent.end()
-        if count == 0:
+        if count := min(limit, pending(self.fd)):
+            self._step(worker, count)
+        elif ended(self.fd):
             self.flush(worker)
             if not worker.retired:
                 self.close(worker)
+        if worker.retired:
+            self.pump.call(self._rest)  # whoever has taken over may be reading
+        else:
+            self.busy = False
+        return count
+
+    def _rest(self, worker: Worker) -> None:
         self.busy = False
-        return max(count, 0)
+
+    def _step(self, worker: Worker, count: int) -> None:
+        """Read so many bytes, which are there, and pass them on."""
+        intent, buffer = worker.intent, worker.buffer[:count]
+        stamp = intent.begin(self.inode, count, self._target) if intent is not None else 0
+        try:
+            count = os.readv(self.fd, (buffer,))
+        except BlockingIOError:  # a child has taken back what it wrote
+            count = 0
+        if intent is not None:
+            intent.have(count)
+        if count >= FULL and not self._large:
+            self._large = True
+            enlarge(self.fd)
+        worker.count += count
+        self._feed(worker, stamp, buffer[:count])
+        if intent is not None:
+            intent.end()
 
     @property
     def _target(self) -> str | None:
@@ -219,7 +224,9 @@ class ChildPipe:
         if not step.was_read(self.fd):
             step.retire()
             return
-        if carried is not None and carried.stamp == step.stamp:
+        if step.kept:
+            output = step.data
+        elif carried is not None and carried.stamp == step.stamp:
             output = carried.output
         elif self._filters is not None:
             output = self._refine(worker, step.stamp, step.data)
@@ -232,3 +239,14 @@ class ChildPipe:
         self._deliver(worker, output, done)
         if intent is not None:
             intent.end()
+
+
+def finish(pump: Pump, pipes: Iterable[Former], worker: Worker) -> None:
+    """Take what is in them now, and give them up."""
+    for pipe in pipes:
+        pipe.drain(worker)
+        if worker.retired:  # it has taken part of it only, and another reads meanwhile
+            pump.call(partial(finish, pump, pipes))
+            return
+        pipe.flush(worker)
+        pipe.close(worker)

@@ -8,7 +8,7 @@ from functools import partial
 from supervise.config.model import AUTO, ProgramConfig
 from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
 from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
-from supervise.daemon.childpipe import ChildPipe, Ends
+from supervise.daemon.childpipe import ChildPipe, Ends, finish
 from supervise.daemon.outputs import Outputs, for_program
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.touching import Touching
@@ -233,16 +233,13 @@ class ProcessLogs:
 
     def resume(self, inodes: Mapping[str, Sequence[int]], find: Callable[[int], int | None]) -> None:
         """Read on from the pipes of a daemon before us, as `inodes` told them; `find` opens one, or has None."""
-        current = []
+        current: list[ChildPipe] = []
         for channel in self.channels:
-            for number, inode in enumerate(inodes.get(channel.name, ())):
+            for number, inode in reversed(list(enumerate(inodes.get(channel.name, ())))):  # earlier runs come first
                 fd, steps = find(inode), self._logs.unfinished.of(inode)
                 if fd is not None or steps:
                     pipe = ChildPipe(self._pump, channel, -1 if fd is None else fd, inode, steps)
-                    if number == 0:
-                        current.append(pipe)
-                    else:
-                        channel.old.insert(0, pipe)
+                    (channel.old if number else current).append(pipe)
         self._current = tuple(current)
 
     def _retire(self, pipe: ChildPipe) -> None:
@@ -258,7 +255,7 @@ class ProcessLogs:
                 channel.namespec,
                 channel.name,
             )
-            self._pump.call(oldest.close)
+            self._pump.call(partial(finish, self._pump, [oldest]))
 
     def started(self, pid: int) -> None:
         """Tell the pid that the current pipes belong to (for events)."""
@@ -333,13 +330,7 @@ class ProcessLogs:
         pipes = (*self._current, *(pipe for channel in channels for pipe in list(channel.old)))
         self._current = ()
 
-        def close(worker: Worker) -> None:
-            for pipe in pipes:
-                pipe.drain(worker)
-                pipe.flush(worker)
-                pipe.close(worker)
-
-        self._pump.call(close)
+        self._pump.call(partial(finish, self._pump, pipes))
         for channel in channels:
             if channel.sink is not None:
                 self._logs.sinks.release(channel.sink)

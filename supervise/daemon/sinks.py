@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import Callable
 
+from supervise.daemon.backlog import Backlog
 from supervise.system.logfile import LogFile, NotAFileError
 from supervise.system.pump import Pump, Worker
+from supervise.system.spool import Spool
 from supervise.system.stream import StreamWriter, inherited, open_stream, resolve
 
 log = logging.getLogger("supervise")
@@ -15,7 +17,6 @@ log = logging.getLogger("supervise")
 CHECK = 1.0  # seconds between looks whether a file in use still has its name
 RETRIES = (0.05, 2.0)  # seconds before a failed file is tried again, at the first failure and at most
 REPEAT = 60.0  # seconds before the same trouble with a file is told again
-DEFERRED = 1 << 20  # bytes kept for a file that hangs; what comes then is dropped
 
 
 class Sink:
@@ -23,20 +24,19 @@ class Sink:
 
     Nothing here raises for a bad file: what cannot be written is dropped and counted, `problem` says why, one line goes
     to the main log, and when more output comes it is tried again. A file that hangs keeps one worker of the pump
-    (relieved by a fresh one); meanwhile up to DEFERRED bytes are kept.
+    (relieved by a fresh one); meanwhile what comes goes to a `Backlog`.
     """
 
     __slots__ = (
         *(
+            "_backlog",
             "_check_at",
             "_closed",
-            "_deferred",
             "_delay",
             "_pump",
             "_retry_at",
             "_tell_at",
             "_told",
-            "_waiting",
             "dropped",
             "file",
         ),
@@ -53,8 +53,7 @@ class Sink:
         self._pump = pump
         self.touched = False
         self.hanging = False
-        self._deferred: list[bytes] = []
-        self._waiting = 0
+        self._backlog = Backlog(path)
         self._closed = False
         self._check_at = self._retry_at = self._tell_at = 0.0
         self._told = False
@@ -76,17 +75,16 @@ class Sink:
                 self.file.close()  # a silent program costs no descriptor
         except NotAFileError:
             self._become_stream(b"")
+        except _HungDeviceError:
+            self.touched = False
         except OSError as exc:
             self._failed(exc, time.monotonic())
 
     def write(self, worker: Worker, data: memoryview | bytes) -> int:
         """Write, and return how many bytes were dropped. The caller touches nothing shared afterwards."""
-        if self.stream is not None:
-            lost = self.stream.write(bytes(data))
-        elif self.hanging:
-            return self._defer(data)
-        else:
-            lost = self._write_file(worker, data)
+        lost = self.stream.write(bytes(data)) if self.stream is not None else None
+        while lost is None:  # more than once if the file begins or ends to hang just now
+            lost = self._defer(worker, data) if self.hanging else self._write_file(worker, data)
         self._ring()
         return lost
 
@@ -94,7 +92,8 @@ class Sink:
         for listener in self.listeners:
             listener()
 
-    def _write_file(self, worker: Worker, data: memoryview | bytes) -> int:
+    def _write_file(self, worker: Worker, data: memoryview | bytes) -> int | None:
+        """How many bytes were dropped; None if it hangs, and all are to be deferred."""
         now = time.monotonic()
         if now < self._retry_at:
             self.dropped += len(data)
@@ -115,7 +114,7 @@ class Sink:
         except NotAFileError:
             return self._become_stream(data)
         except _HungDeviceError:
-            return self._defer(data)
+            return None
         except OSError as exc:
             lost = len(data) - (file.total - before)
             self.dropped += lost
@@ -192,11 +191,12 @@ class Sink:
             self.problem = f"the disk of {self.path} hangs"
         raise _HungDeviceError(errno.EAGAIN, self.problem, self.path)
 
-    def _defer(self, data: memoryview | bytes) -> int:
+    def _defer(self, worker: Worker, data: memoryview | bytes) -> int | None:
+        """Keep it until the file answers; how many bytes were dropped instead. None if it does answer."""
         with self._pump.lock:
-            if self.hanging and self._waiting + len(data) <= DEFERRED:
-                self._deferred.append(bytes(data))
-                self._waiting += len(data)
+            if not self.hanging:
+                return None
+            if self._backlog.add(data, worker.intent, self._pump.intents):
                 return 0
         self.dropped += len(data)
         return len(data)
@@ -215,21 +215,27 @@ class Sink:
             self._write_deferred()
 
     def _write_deferred(self) -> None:
-        while True:
-            with self._pump.lock:
-                if not self._deferred:
-                    self.hanging = False
-                    break
-                data = self._deferred.pop(0)
-                self._waiting -= len(data)
+        while (kept := self._next_deferred()) is not None:
+            spool, data = (kept, kept.content) if isinstance(kept, Spool) else (None, kept)
+            before = self.file.total
             try:
-                self.file.write(data)
+                self.file.write(data, spool)
             except OSError as exc:
-                self.dropped += len(data)
+                self.dropped += len(data) - (self.file.total - before)
                 self._failed(exc, time.monotonic())
+            if spool is not None:
+                spool.remove()
         if self._retry_at == 0.0:
             self.problem = ""
         self._ring()
+
+    def _next_deferred(self) -> bytes | Spool | None:
+        with self._pump.lock:
+            if (kept := self._backlog.take()) is None:
+                self.hanging = False
+                if self._closed:
+                    self.file.close()
+            return kept
 
     # Orders; they run in the log thread and raise OSError
 
@@ -257,11 +263,12 @@ class Sink:
 
     def close(self, worker: Worker) -> None:
         """Close the file, or end the stream after what it still has to write."""
-        if self.stream is not None:
-            self.stream.close()
-        elif not self.hanging:
-            self.file.close()
-        self._closed = True
+        with self._pump.lock:
+            self._closed = True
+            if self.stream is not None:
+                self.stream.close()
+            elif not self.hanging:
+                self.file.close()
 
     @property
     def closed(self) -> bool:
@@ -288,8 +295,10 @@ class _Inside:
         pass
 
     def __exit__(self, *_: object) -> None:
-        self._worker.work = None
-        if self._worker.retired:
+        with self._sink._pump.lock:
+            self._worker.work = None
+            retired = self._worker.retired
+        if retired:
             self._sink.thaw()
 
 

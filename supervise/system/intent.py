@@ -11,9 +11,11 @@ mapped pages are still there, and the next daemon asks of an area that is in the
 2. How much was written? Of appends before the last mark, all; of the last, what the file has from its offset on.
 
 Everything is ordered so that the word written last makes the rest valid. What a filter holds back from one step to the
-next is kept by `carry`. Not covered: what waits in memory for a file that hangs, and targets that are no files.
+next is kept by `carry`, what waits for a file that hangs by `spool`, in areas of the same form. Not covered: targets
+that are no files.
 """
 
+import itertools
 import logging
 import mmap
 import os
@@ -34,14 +36,14 @@ log = logging.getLogger("supervise")
 HEAD = 4096  # bytes before the buffer
 LONGEST_PATH = 3072
 PREFIX = "output-"
-IDLE, READING, READ = range(3)
+IDLE, READING, READ, KEPT = range(4)
 MAGIC = 0x31_50_45_54_53  # "STEP1"
 
 # Native sizes: each field is stored by one instruction, in this order (the last one counts).
-_STEP = struct.Struct("@6Q")  # pipe, stamp, bytes to be read, serial of the last mark before, bytes done before, phase
+STEP = struct.Struct("@6Q")  # pipe, stamp, bytes to be read, serial of the last mark before, bytes done before, phase
 _MARK = struct.Struct("@6Q")  # bytes done before, device, inode, offset, length, serial
 _WORD = struct.Struct("@Q")
-_COUNT, _PHASE = 2, 5  # words of _STEP
+COUNT, _PHASE = 2, 5  # words of STEP
 _MARKS = (64, 128)  # two, written in turn
 _NONCE, _MAGIC, _LENGTH, _PATH = 192, 200, 208, 216
 
@@ -59,15 +61,19 @@ class Recorder(Protocol):
 class Intent:
     """One worker's area. Used in that worker's thread only; nothing here costs a system call."""
 
-    __slots__ = ("_map", "_nonce", "_path", "_serial", "_words", "buffer", "done", "file")
+    __slots__ = ("_map", "_nonce", "_path", "_serial", "_words", "buffer", "done", "file", "pipe", "stamp")
 
-    def __init__(self, file: str, size: int) -> None:
-        """Make the area, with a buffer of `size` bytes. Raises OSError."""
+    def __init__(self, file: str, size: int, *, sparse: bool = False) -> None:
+        """Make the area, with a buffer of `size` bytes; if it is sparse, none of them may be touched yet.
+
+        Raises OSError.
+        """
         self.file = file
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.posix_fallocate(fd, 0, HEAD + size)  # so that touching a page never is a SIGBUS
-            self._map = mmap.mmap(fd, HEAD + size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            os.posix_fallocate(fd, 0, HEAD if sparse else HEAD + size)  # so that touching a page never is a SIGBUS
+            os.truncate(fd, HEAD + size)
+            self._map = mmap.mmap(fd, HEAD + size, mmap.MAP_SHARED | (0 if sparse else mmap.MAP_POPULATE))
         except OSError:
             os.unlink(file)
             raise
@@ -79,6 +85,8 @@ class Intent:
         self._words = memoryview(self._map)[:48].cast("Q")
         self.buffer = memoryview(self._map)[HEAD:]
         self.done = 0  # bytes of this step that are written; those who write add to it
+        self.pipe = 0  # whose step this is; 0: nobody's
+        self.stamp = 0  # larger than that of any step before
         self._serial = 0
         self._path: str | None = ""
 
@@ -92,9 +100,9 @@ class Intent:
             self._map[HEAD + count - 8 : HEAD + count] = self._nonce
         else:
             self._map[HEAD : HEAD + count] = self._nonce[:count]
-        self.done = 0
-        stamp = time.monotonic_ns()
-        _STEP.pack_into(self._map, 0, pipe, stamp, count, self._serial, 0, READING)
+        self.done, self.pipe = 0, pipe
+        self.stamp = stamp = time.monotonic_ns()
+        STEP.pack_into(self._map, 0, pipe, stamp, count, self._serial, 0, READING)
         return stamp
 
     def _aim(self, path: str | None) -> None:
@@ -107,26 +115,28 @@ class Intent:
 
     def have(self, count: int) -> None:
         """The first `count` bytes of the buffer have been read."""
-        self._words[_COUNT] = count
+        self._words[COUNT] = count
         self._words[_PHASE] = READ
 
     def mark(self, device: int, inode: int, offset: int, length: int) -> None:
         """`length` bytes, after the `done` ones, will be appended to that file, whose end is at `offset`. With 0: no
-        more than the `done` ones have been written, and the file is going to lose them."""
+        more than the `done` ones have been written, and where that was can be asked no longer."""
         self._serial = serial = self._serial + 1
         _MARK.pack_into(self._map, _MARKS[serial & 1], self.done, device, inode, offset, length, serial)
 
     def end(self) -> None:
         """All that was read has been written, or given up."""
         self._words[_PHASE] = IDLE
+        self.pipe = 0
 
     def take_up(self, step: "Interrupted", done: int) -> None:
         """Continue somebody else's step, `done` bytes of which were written, as our own."""
         self._words[_PHASE] = IDLE
         self._aim(step.path)
         self.buffer[: len(step.data)] = step.data
-        self.done = done
-        _STEP.pack_into(self._map, 0, step.pipe, step.stamp, len(step.data), self._serial, done, READ)
+        self.done, self.pipe, self.stamp = done, step.pipe, step.stamp
+        phase = KEPT if step.kept else READ
+        STEP.pack_into(self._map, 0, step.pipe, step.stamp, len(step.data), self._serial, done, phase)
 
     def remove(self) -> None:
         """Forget all. The buffer may still be in use."""
@@ -147,11 +157,13 @@ class Interrupted:
     done: int  # bytes that were written before the append that was begun last
     append: tuple[int, int, int, int] | None  # device, inode, offset, length
     number: int
+    serial: int  # of the last mark
+    kept: bool  # it is a spool: `data` is output, and has passed the filters
     found: bytes = field(default=b"", repr=False)  # what the file has from that offset on
 
     def look(self) -> None:
         """See what the last append has brought about. To be called before anybody writes to the file again."""
-        if self.append is not None and self.append[3]:
+        if self.append is not None and self.append[0] and self.append[3]:
             self.found = _content(self.path, *self.append)
 
     def was_read(self, fd: int) -> bool:
@@ -170,6 +182,13 @@ class Interrupted:
         # Somebody else has written to the file too.
         return self.done + (len(wanted) if wanted in self.found else 0)
 
+    def have_appended(self) -> None:
+        """The last append was completed: from now on its area says so."""
+        assert self.append is not None
+        self.done, self.serial, self.append = self.done + self.append[3], self.serial + 1, None
+        with open(self.file, "r+b", buffering=0) as area:
+            os.pwrite(area.fileno(), _MARK.pack(self.done, 0, 0, 0, 0, self.serial), _MARKS[self.serial & 1])
+
     def retire(self) -> None:
         """It is finished, or in another area as well."""
         with suppress(OSError):
@@ -180,9 +199,9 @@ class Intents:
     """The areas of a daemon's workers, and what the daemons before it did not finish."""
 
     def __init__(self, directory: str, size: int) -> None:
-        self.directory, self._size = directory, size
+        self.directory, self.size = directory, size
         self.found = sorted(interrupted(directory), key=lambda step: step.stamp)
-        self._number = max((step.number for step in self.found), default=0)
+        self._numbers = itertools.count(max((step.number for step in self.found), default=0) + 1)
         self._areas: list[Intent] = []
         self._told = False
 
@@ -192,11 +211,15 @@ class Intents:
         self.found = [step for step in self.found if step.pipe != pipe]
         return mine
 
+    def place(self) -> tuple[str, int]:
+        """The file of another area, and its number."""
+        number = next(self._numbers)  # also in the loop's thread
+        return f"{self.directory}/{PREFIX}{number}", number
+
     def new(self) -> Intent | None:
         """An area for another worker; None (and a line in the main log) where there is no room for it."""
-        self._number += 1
         try:
-            area = Intent(f"{self.directory}/{PREFIX}{self._number}", self._size)
+            area = Intent(self.place()[0], self.size)
         except OSError as exc:
             if not self._told:
                 self._told = True
@@ -227,6 +250,10 @@ def interrupted(directory: str) -> list[Interrupted]:
         if (older := steps.get((step.pipe, step.stamp))) is not None:
             older.retire()
         steps[step.pipe, step.stamp] = step
+    spooled = {step.number: len(step.data) for step in steps.values() if step.kept}
+    for step in steps.values():
+        if step.append is not None and step.append[0] == 0 and step.append[2] < spooled.get(step.append[1], 0):
+            step.have_appended()  # all of it is there, and that must be known when the spool is not there any more
     return list(steps.values())
 
 
@@ -244,12 +271,13 @@ def _number(name: str) -> int:
 def _parse(file: str, area: bytes, number: int) -> Interrupted | None:
     if len(area) < HEAD or _WORD.unpack_from(area, _MAGIC)[0] != MAGIC:
         return None
-    pipe, stamp, count, serial, done, phase = _STEP.unpack_from(area, 0)
+    pipe, stamp, count, serial, done, phase = STEP.unpack_from(area, 0)
     data = area[HEAD : HEAD + count]
-    if phase not in (READING, READ):
+    if phase not in (READING, READ, KEPT):
         return None
     nonce, width = area[_NONCE : _NONCE + 8], min(count, 8)
     doubtful = phase == READING and data[count - width :] == nonce[:width]
+    last = max((_MARK.unpack_from(area, at) for at in _MARKS), key=lambda mark: mark[5])
     step = Interrupted(
         file=file,
         pipe=pipe,
@@ -260,8 +288,9 @@ def _parse(file: str, area: bytes, number: int) -> Interrupted | None:
         done=done,
         append=None,
         number=number,
+        serial=last[5],
+        kept=phase == KEPT,
     )
-    last = max((_MARK.unpack_from(area, at) for at in _MARKS), key=lambda mark: mark[5])
     if last[5] > serial:
         step.done, step.append = last[0], last[1:5]
     return step

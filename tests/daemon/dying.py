@@ -30,12 +30,24 @@ from supervise.daemon.channel import Channel
 from supervise.daemon.childpipe import ChildPipe
 from supervise.daemon.filters import Filters
 from supervise.daemon.logs import Logs
-from supervise.daemon.sinks import Sinks
+from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.unfinished import Unfinished
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
 
-ROOMS = ("intent", "carry", "childpipe", "filters", "capture", "ansi", "logfile", "sinks", "unfinished")
+ROOMS = (
+    "intent",
+    "carry",
+    "childpipe",
+    "filters",
+    "capture",
+    "ansi",
+    "logfile",
+    "sinks",
+    "unfinished",
+    "backlog",
+    "spool",
+)
 FLOOD = "for i in range(400000): print(i, 'x' * (i * 7919 % 90), flush=i % 50 == 0)"
 
 
@@ -48,6 +60,7 @@ class Scenario:
     backups: int = 50
     capture: int = 0
     strip: bool = False
+    stall: int | None = None  # the file hangs after so many rounds of small reads, until two more are over
 
 
 def lines(pipe: int, life: int, count: int) -> bytes:
@@ -61,6 +74,9 @@ SCENARIOS = {
     "rotated": Scenario(((lines(0, 0, 12),), (lines(0, 1, 4),)), maxbytes=50),
     "emptied": Scenario(((lines(0, 0, 12),), (lines(0, 1, 4),)), maxbytes=50, backups=0),
     "shared": Scenario(((lines(0, 0, 6), lines(1, 0, 6)), (lines(0, 1, 3), lines(1, 1, 3))), maxbytes=80),
+    "stalled": Scenario(((lines(0, 0, 12),), (lines(0, 1, 6),)), maxbytes=80, stall=1),
+    "frozen": Scenario(((lines(0, 0, 6), lines(1, 0, 6)), (lines(0, 1, 3), lines(1, 1, 3))), stall=0),
+    "frozen-filtered": Scenario(((COLOURED,), (BEGIN[5:] + b"a" + END + b"\x1b",)), capture=100, strip=True, stall=0),
     "filtered": Scenario(((COLOURED,), (BEGIN[5:] + b"half",), (END + COLOURED + b"\x1b",)), capture=100, strip=True),
 }
 
@@ -75,6 +91,13 @@ class Still(Pump):
     def close(self, patience: float = 0) -> bool:
         self._worker = None
         return super().close(patience)
+
+    def take(self) -> Worker:
+        """Do what was sent, and no more; who would."""
+        self._start()
+        assert self._worker is not None
+        self._run_calls(self._worker)
+        return self._worker
 
     def run(self) -> None:
         """Until nothing is left to do."""
@@ -108,14 +131,26 @@ class Place:
         """One life, until all that is in the pipes has been dealt with."""
         pump, scenario = Still(), self.scenario
         unfinished = Unfinished(pump, str(self.path / "journal"))
-        sinks = Sinks(pump)
+        sinks, pipes = Sinks(pump), []
         for number, (reader, _) in enumerate(self.pipes):
             channel = Channel(None, "web", str(number))  # type: ignore[arg-type]
             channel.capture, channel.strip = scenario.capture, scenario.strip
             channel.sink = sinks.acquire(str(self.path / "log"), scenario.maxbytes, scenario.backups)
             inode = os.fstat(reader).st_ino
-            ChildPipe(pump, channel, os.dup(reader), inode, unfinished.of(inode))
+            pipes.append(ChildPipe(pump, channel, os.dup(reader), inode, unfinished.of(inode)))
+        if scenario.stall is not None:
+            self._stall(pump, pipes, sinks.all()[0], scenario.stall)
         pump.run()
+
+    @staticmethod
+    def _stall(pump: "Still", pipes: list[ChildPipe], sink: Sink, begin: int) -> None:
+        for number in range(begin + 3):
+            if number == begin:
+                sink.stall()
+            worker = pump.take()  # at first: finish what a life before has begun
+            for pipe in pipes:
+                pipe._read(worker, 30)
+        sink.thaw()
 
     def end(self) -> None:
         """The last life, which sees the end of the pipes too."""
@@ -219,7 +254,7 @@ def every(scenario: Scenario, step: int = 1) -> int:
 def twice(scenario: Scenario, seed: int, tries: int = 150) -> int:
     chance = random.Random(seed)
     for _ in range(tries):
-        moments = [chance.randrange(1, 300) for _ in range(chance.choice((2, 3)))]
+        moments = [chance.randrange(1, 300 if scenario.stall is None else 700) for _ in range(chance.choice((2, 3)))]
         _, wrong = attempt(scenario, moments)
         if wrong:
             raise SystemExit(f"killed at lines {moments}:\n{wrong}")

@@ -33,7 +33,7 @@ def test_killed_at_any_line(scenario: str) -> None:
     assert dying(scenario, "every", "3") > 100
 
 
-@pytest.mark.parametrize("scenario", ["rotated", "shared", "filtered"])
+@pytest.mark.parametrize("scenario", ["rotated", "shared", "filtered", "stalled", "frozen"])
 def test_killed_again_while_finishing(scenario: str) -> None:
     assert dying(scenario, "twice", "7", "40") == 40
 

@@ -1,7 +1,5 @@
 """Targets that fail, hang, come back, and are none of them a reason for a program to stop."""
 
-import contextlib
-import fcntl
 import logging
 import os
 import resource
@@ -13,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from supervise.daemon.sinks import DEFERRED, Sink, Sinks
+from supervise.daemon.backlog import LIMIT
+from supervise.daemon.sinks import Sink, Sinks
 from supervise.system.pump import Pump, Worker
-from tests.tools import need, need_root, wait_for
+from tests.disks import Disk, mounted
+from tests.tools import need_root, wait_for
 
 
 @pytest.fixture
@@ -172,39 +172,18 @@ def test_orders_on_streams_do_nothing(pump: Pump, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def freezable(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which fsfreeze(8) can make hang."""
-    need_root()
-    image, place = tmp_path / "image", tmp_path / "disk"
-    place.mkdir()
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
-    subprocess.run([need("mkfs.ext4"), "-q", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, place], stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("cannot mount here")
-    try:
-        yield place
-    finally:
-        with contextlib.suppress(OSError):
-            freeze(place, False)
-        subprocess.run(["umount", "-l", place], check=True)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with mounted(tmp_path) as disk:
+        yield disk
 
 
-def freeze(place: Path, on: bool) -> None:
-    fd = os.open(place, os.O_RDONLY)
-    try:
-        fcntl.ioctl(fd, 0xC0045877 if on else 0xC0045878, 0)  # FIFREEZE, FITHAW
-    finally:
-        os.close(fd)
-
-
-def test_a_hung_disk(pump: Pump, freezable: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hung_disk(pump: Pump, disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Others are served on, what is written meanwhile is kept within bounds, and comes in order when it thaws."""
-    sick = [Sink(str(freezable / name), pump) for name in ("a", "b", "new")]
+    sick = [Sink(str(disk.place / name), pump) for name in ("a", "b", "new")]
     well = Sink(str(tmp_path / "well"), pump)
     for sink in sick[:2]:
         write(pump, sink, b"before\n")
-    freeze(freezable, True)
+    disk.freeze()
     pump.call(lambda worker: sick[0].write(worker, b"hung\n") and None)
     wait_for(lambda: pump.relieve(0) and sick[0].hanging)
     assert "hangs" in sick[0].problem
@@ -213,7 +192,7 @@ def test_a_hung_disk(pump: Pump, freezable: Path, tmp_path: Path, caplog: pytest
         assert write(pump, sink, b"1\n") == write(pump, sink, b"2\n") == 0
         assert sink.hanging
     assert len([thread for thread in threading.enumerate() if thread.name == "logs"]) == 2
-    assert sum(write(pump, sick[1], b"x" * 65536) for _ in range(32)) >= 2 * DEFERRED - DEFERRED
+    assert sum(write(pump, sick[1], b"x" * 65536) for _ in range(96)) >= 96 * 65536 - LIMIT
     done: list[Exception] = []
 
     def order(worker: Worker) -> None:
@@ -224,11 +203,11 @@ def test_a_hung_disk(pump: Pump, freezable: Path, tmp_path: Path, caplog: pytest
 
     pump.call(order)
     wait_for(lambda: done)
-    freeze(freezable, False)
+    disk.thaw()
     wait_for(lambda: not any(sink.hanging for sink in sick))
-    assert (freezable / "a").read_bytes() == b"before\nhung\n1\n2\n"
-    assert (freezable / "b").read_bytes().startswith(b"before\n1\n2\nxxx")
-    assert (freezable / "new").read_bytes() == b"1\n2\n"
+    assert (disk.place / "a").read_bytes() == b"before\nhung\n1\n2\n"
+    assert (disk.place / "b").read_bytes().startswith(b"before\n1\n2\nxxx")
+    assert (disk.place / "new").read_bytes() == b"1\n2\n"
     assert not pump.hung
     assert write(pump, sick[0], b"after\n") == 0
     assert "answers again" in caplog.text

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from supervise.system.pipes import LARGE, enlarge, open_pipe, pending
+from supervise.system.pipes import LARGE, ended, enlarge, open_pipe, pending
 from tests.tools import need_root, wait_for
 
 
@@ -51,6 +51,17 @@ def test_enlarge() -> None:
     assert not enlarge(sys.stderr.fileno()) or stat.S_ISFIFO(os.fstat(sys.stderr.fileno()).st_mode)
     os.close(reader)
     os.close(writer)
+
+
+def test_ended() -> None:
+    reader, writer = open_pipe()
+    assert not ended(reader)
+    os.write(writer, b"1")
+    os.close(writer)
+    assert not ended(reader)
+    os.read(reader, 1)
+    assert ended(reader)
+    os.close(reader)
 
 
 def test_pending() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from supervise.system.pipes import pending
 from tests.daemons import Daemon, Supervisors, configuration, wait_answer
 from tests.e2e.chaos.oracle import judge_ends, judge_logs, runs
 from tests.tools import belonging_to
@@ -53,13 +54,15 @@ class Safe:
                         connection.send(b"k")
 
     def release_dead(self, born: float) -> None:
-        """What has been dead for a while, all of which a daemon has lived (that began at `born`), has been read."""
+        """What has been dead for a while, all of which a daemon has lived (that began at `born`), has been read, unless
+        the disk is slow."""
         now = time.monotonic()
         with self._lock:
             for pid in list(self._held):
                 if psutil.pid_exists(pid):
                     continue
-                if now - max(self._dead.setdefault(pid, now), born) > SETTLED:
+                settled = now - max(self._dead.setdefault(pid, now), born) > SETTLED
+                if settled and not any(map(pending, self._held[pid])):
                     del self._dead[pid]
                     for fd in self._held.pop(pid):
                         os.close(fd)
