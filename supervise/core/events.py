@@ -131,6 +131,11 @@ class Changed:
     expected: bool = True
     tries: int = field(default=0, compare=False)  # failed starts in a row by then
 
+    @property
+    def type(self) -> str:
+        """The event type."""
+        return f"PROCESS_STATE_{self.new.name}"
+
 
 Effect: TypeAlias = Spawn | Kill | Sweep | Changed
 

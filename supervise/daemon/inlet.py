@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from supervise.core.events import Communication, Output
 from supervise.core.wire import unfinished
+from supervise.daemon.transit import Transit
 
 log = logging.getLogger("supervise")
 
@@ -24,13 +25,18 @@ class Inlet:
     before its spawn has returned comes with pid 0: by the time it is delivered, `pid_of` (group, name) knows it.
     """
 
-    def __init__(self, deliver: Callable[[Output], None], pid_of: Callable[[str, str], int]) -> None:
+    def __init__(
+        self, deliver: Callable[[Output], None], pid_of: Callable[[str, str], int], transit: Transit | None = None
+    ) -> None:
+        """What `transit` has found is delivered first, and nothing before `begin`."""
         self.wanted: frozenset[str] = frozenset()  # types of output events that anybody listens to
         self.lost = 0  # bytes
         self._deliver, self._pid_of = deliver, pid_of
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._queue: deque[Output] = deque()
+        self._transit = transit or Transit(None)
+        self._queue: deque[Output] = deque(self._transit.found)
+        self._held = bool(self._queue)
         self._size = 0
         self._called = self._flushing = False
         self._told_at = float("-inf")
@@ -51,6 +57,7 @@ class Inlet:
             if self._size + len(output.data) > LIMIT and self._queue:
                 self.lost += len(output.data)
                 return
+            self._transit.add(output)
             self._queue.append(output)
             self._size += len(output.data)
             if self._called:
@@ -61,17 +68,31 @@ class Inlet:
         except RuntimeError:  # the loop is closed
             return
 
+    def begin(self) -> None:
+        """All that listen are there."""
+        self._held = False
+        self.flush()
+
+    def close(self, *, forget: bool) -> None:
+        """The end: what is on its way is left to the next daemon, or forgotten."""
+        with self._lock:
+            self._transit.close(remove=forget)
+
     def flush(self) -> None:
         """Deliver what has come so far."""
-        if self._flushing:
+        if self._flushing or self._held:
             return
         self._flushing = True
         try:
             with self._lock:
                 waiting, self._queue = self._queue, deque()
                 self._size, self._called = 0, False
+                if waiting:
+                    self._transit.turn()
             for output in waiting:
                 self._pass(output)
+            if waiting:
+                self._transit.delivered()
         finally:
             self._flushing = False
         if self.lost > self._told and self._loop.time() >= self._told_at + REPEAT:

@@ -15,10 +15,11 @@ from typing import Any
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
 from supervise.config.model import ProgramConfig
-from supervise.core.events import State
+from supervise.core.events import State, StateChanged
 from supervise.core.process import ProcessMachine
 from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
+from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover
 from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, place, start_time
@@ -117,6 +118,9 @@ def to_record(process: Process) -> Record:
     record["pipes"] = process.logs.inodes()
     record["auto"] = process.logs.auto_paths()
     record["exits"] = [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]
+    if process.untold:
+        untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
+        record["untold"] = untold
     return record
 
 
@@ -131,6 +135,10 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         setattr(process, name, record.get(name, 0))
     for at, status, text, expected, uptime in record.get("exits", ()):
         process.add_exit(Exit(at, status, text, expected, uptime, ()))
+    process.untold = tuple(
+        StateChanged(process.group, process.name, State(old), State(new), *rest)
+        for old, new, *rest in record.get("untold", ())
+    )
     process.logs.resume(record.get("pipes", {}), handover.pipe)
     if machine.pid is not None:
         process.start_time = record.get("start_time")
@@ -186,3 +194,4 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         forget_others(os.path.dirname(path), ())
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover, identity=identity)
+        forget_all(os.path.dirname(path))

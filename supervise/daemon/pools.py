@@ -31,6 +31,7 @@ from supervise.daemon.listeners import Listener
 from supervise.daemon.process import Group, Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.ticks import Ticks
+from supervise.daemon.transit import Transit
 from supervise.system.intent import Intent, Interrupted
 
 log = logging.getLogger("supervise")
@@ -183,7 +184,8 @@ class Pools:
         self._area: Intent | None = None
         self._ticks = Ticks(self._offer)
         self._ending: StateChanged | None = None
-        self._inlet = Inlet(supervisor.bus.publish, self._pid_of)
+        self._inlet = Inlet(supervisor.bus.publish, self._pid_of, Transit(supervisor.memory.directory))
+        supervisor.heard = lambda type: type in self._types
         supervisor.logs.on_output = self._inlet.put_output
         supervisor.logs.on_passage = self._inlet.put_passage
         supervisor.wirers.append(self._look)
@@ -192,6 +194,7 @@ class Pools:
     def close(self, *, forget: bool = True) -> None:
         """The end of the daemon. What waits is left to the next one, or forgotten with everything else."""
         self._ticks.close()
+        self._inlet.close(forget=forget)
         for pool in self._pools.values():
             pool.close(forget=forget)
         self._pools.clear()
@@ -236,6 +239,7 @@ class Pools:
                     pool.close()
                     self._subscribe()
             case DaemonChanged(DaemonState.RUNNING):
+                self._inlet.begin()
                 for pool in self._pools.values():
                     pool.renew()
                 if (directory := self._supervisor.memory.directory) is not None:

@@ -1,13 +1,14 @@
 """What is known of one supervised process, and of a group of them: machines, and facts that are only shown."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from supervise.config.model import GroupConfig, ProgramConfig
-from supervise.core.events import AT_REST, State
+from supervise.core.events import AT_REST, Changed, State, StateChanged
 from supervise.core.process import ProcessMachine
 from supervise.daemon.childpipe import Ends
 from supervise.daemon.logs import ProcessLogs
@@ -69,6 +70,7 @@ class Process:
     restarts: int = 0  # automatic ones, since the process was added
     exits: tuple[Exit, ...] = ()  # the last ones
     leftovers: tuple[int, ...] = ()
+    untold: tuple[StateChanged, ...] = ()  # changes that listeners may not have been told of yet
     timer: asyncio.TimerHandle | None = None
     sweeper: Sweeper | None = None
     cgroup: Cgroup | None = None  # in which it was born
@@ -82,6 +84,12 @@ class Process:
     @property
     def config(self) -> ProgramConfig:
         return self.machine.config
+
+    def notification(self, change: Changed, pid: int | None) -> StateChanged:
+        """A change of its state as the bus has it. `pid`: before the step that has brought it."""
+        pid = pid or self.machine.pid or 0
+        at = time.time()
+        return StateChanged(self.group, self.name, change.old, change.new, change.expected, change.tries, pid, at)
 
     @property
     def name(self) -> str:

@@ -24,7 +24,6 @@ from supervise.core.events import (
     SpawnFailed,
     Start,
     State,
-    StateChanged,
     Stop,
     Sweep,
     Swept,
@@ -67,6 +66,7 @@ class Supervisor:
         self._draining = False
         self.trees = Trees(self.memory.identity, lambda process: self.tell(process, Swept()))
         self._spawning = Spawning(logs, self.memory, self.sockets, self.trees, self._spawn)
+        self.heard: Callable[[str], bool] = lambda _: False  # whether an event listener has asked for that type
         self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
     # Groups
@@ -166,11 +166,16 @@ class Supervisor:
             log.log(level, "%s", text)
         if isinstance(event, Exited):
             self._record(process, event, before, effects)
+        changes = [effect for effect in effects if isinstance(effect, Changed) and self.heard(effect.type)]
+        process.untold = tuple(process.notification(change, pid) for change in changes)
         self.memory.remember(process)  # before anything is done about it
         for effect in effects:
             if isinstance(effect, Spawn) and before is not State.STOPPING and not isinstance(event, Start | Stop):
                 process.restarts += 1
             self._perform(process, pid, effect)
+        if process.untold:
+            process.untold = ()
+            self.memory.remember(process)  # listeners have been told
         self._arm(process)
         for waiter in [waiter for waiter in process.waiters if waiter[0]()]:
             process.waiters.remove(waiter)
@@ -221,17 +226,7 @@ class Supervisor:
 
     def _publish(self, process: Process, pid: int | None, change: Changed) -> None:
         self.trees.settle(process, change.new)
-        notification = StateChanged(
-            group=process.group,
-            name=process.name,
-            old=change.old,
-            new=change.new,
-            expected=change.expected,
-            tries=change.tries,
-            pid=pid or process.machine.pid or 0,
-            at=time.time(),
-        )
-        self.bus.publish(notification)
+        self.bus.publish(process.notification(change, pid))
 
     def _spawn(self, process: Process) -> None:
         if self.state is not DaemonState.RUNNING:  # supervisord starts nothing during shutdown or restart
@@ -296,6 +291,9 @@ class Supervisor:
     def _continue(self, process: Process) -> None:
         """Take a restored process up where it stood: adopted, ended meanwhile, or about to be spawned."""
         machine = process.machine
+        for change in process.untold:
+            self.bus.publish(change)
+        process.untold = ()
         self._arm(process)
         if machine.pid is None:
             if machine.state is State.STOPPING and machine.sweeping is not None:

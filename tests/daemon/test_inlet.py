@@ -1,13 +1,16 @@
 """Output on its way from the log thread to listeners."""
 
+import asyncio
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
 from supervise.core.events import Communication, Output
 from supervise.daemon import inlet as module
 from supervise.daemon.inlet import Inlet
+from supervise.daemon.transit import Transit
 from tests.daemon.running import eventually, run
 
 BOTH = frozenset({"PROCESS_LOG_STDOUT", "PROCESS_LOG_STDERR"})
@@ -107,3 +110,24 @@ def test_what_is_written_before_the_spawn_has_returned_gets_its_pid() -> None:
         assert seen == [Output("g", "p", 7, "stdout", b"x"), Communication("g", "p", 7, "stdout", b"y")]
 
     run(story)
+
+
+def test_what_was_on_its_way_at_our_death_comes_first_and_not_before_all_are_there(tmp_path: Path) -> None:
+    async def story() -> None:
+        dead = Transit(str(tmp_path))
+        dead.add(Output("g", "p", 0, "stdout", b"one"))
+        dead.close(remove=False)
+        seen: list[Output] = []
+        inlet = Inlet(seen.append, lambda group, name: 9, Transit(str(tmp_path)))
+        inlet.wanted = frozenset({"PROCESS_LOG_STDOUT"})
+        inlet.put_output("g:p", "stdout", 9, b"two")
+        inlet.flush()
+        assert seen == []
+        inlet.begin()
+        assert seen == [Output("g", "p", 9, "stdout", data) for data in (b"one", b"two")]
+        inlet.put_output("g:p", "stdout", 9, b"three")
+        inlet.close(forget=False)
+        inlet.put_output("g:p", "stdout", 9, b"four")
+        assert [each.data for each in Transit(str(tmp_path)).found] == [b"three"]
+
+    asyncio.run(story())

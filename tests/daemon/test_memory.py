@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from supervise.core.events import Start, State
+from supervise.core.events import Start, State, StateChanged
+from supervise.daemon.bus import Bus
 from supervise.daemon.memory import FACTS, MACHINE, Memory, is_alive, open_memory, to_record
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
@@ -166,6 +167,40 @@ def test_options_that_changed_meanwhile_are_told(tmp_path: Path, caplog: pytest.
             second = Supervisor(first.logs, first._reaper, first.bus, again)
             second.add_group(group(sh("p", SLEEP, umask=0o77)))
             assert "p runs with options that have changed since: restart it to apply them" in caplog.messages
+            await second.stop(list(second.processes()))
+            second.remove_group("p")
+            one.machine.state, one.machine.pid = State.STOPPED, None
+
+    run(story)
+
+
+def test_listeners_are_told_what_the_dead_daemon_had_written_down_and_not_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        journal, seen = Journal(str(tmp_path / "state")), []
+        async with supervising(tmp_path, memory=Memory(journal, Handover())) as first:
+            first.heard = lambda type: type == "PROCESS_STATE_RUNNING"
+            first.add_group(group(sh("p", SLEEP)))
+            one = process(first, "p")
+            told: list[object] = []
+
+            def tell(each: object) -> None:
+                if isinstance(each, StateChanged) and each.new is State.RUNNING:
+                    told.append(records(tmp_path)["p"])
+
+            first.bus.listen(tell)
+            first.tell(one, Start())
+            await reach(first, "p", State.RUNNING)
+            [at_that_moment] = told
+            assert "untold" not in records(tmp_path)["p"]
+            journal.write(1, at_that_moment)
+            vanish(first)
+            bus = Bus()
+            bus.listen(lambda each: seen.append(each) if isinstance(each, StateChanged) else None)
+            second = Supervisor(first.logs, first._reaper, bus, Memory(Journal(str(tmp_path / "state")), Handover()))
+            second.add_group(group(sh("p", SLEEP)))
+            assert [(each.old, each.new, each.pid) for each in seen] == [
+                (State.STARTING, State.RUNNING, one.machine.pid)
+            ]
             await second.stop(list(second.processes()))
             second.remove_group("p")
             one.machine.state, one.machine.pid = State.STOPPED, None

@@ -1,0 +1,77 @@
+"""Output that is on its way from the log thread to event listeners, kept beyond our death.
+
+It is written down before the log thread goes on (so before what was read counts as dealt with), and forgotten when it
+is in the queues of the pools, which remember it then. Of two files one is added to while what the other one has is
+being delivered, so that neither grows for ever. Whoever dies in between tells it twice rather than not at all.
+"""
+
+import logging
+from collections.abc import Callable
+
+from supervise.core.events import Communication, Output
+from supervise.system.entries import Entries, Entry, forget
+
+log = logging.getLogger("supervise")
+
+PREFIX = "transit-"
+KINDS = {kind.PREFIX: kind for kind in (Output, Communication)}
+
+
+class Transit:
+    """The two files. Nothing raises; without a directory nothing is kept."""
+
+    def __init__(self, directory: str | None) -> None:
+        self.found: list[Output] = []  # by the daemon before us, the oldest first
+        self._files: list[Entries] = []
+        self._current = self._count = 0
+        self._told = False
+        if directory is not None:
+            self._try(lambda: self._open(directory))
+
+    def _open(self, directory: str) -> None:
+        self._files = [Entries(f"{directory}/{PREFIX}{number}") for number in (0, 1)]
+        entries = [entry for file in self._files for entry in file.found]
+        entries.sort(key=lambda entry: int(entry.facts["number"]))
+        self._files[0].rewrite(entries)
+        self._files[1].clear()
+        self._count = max((int(entry.facts["number"]) for entry in entries), default=0)
+        for facts, data in entries:
+            kind = KINDS[facts["kind"]]
+            self.found.append(kind(facts["group"], facts["name"], facts["pid"], facts["channel"], data))
+
+    def add(self, output: Output) -> None:
+        """It is on its way. One thread at a time."""
+        if not self._files:
+            return
+        self._count += 1
+        facts = {"number": self._count, "kind": output.PREFIX, "group": output.group, "name": output.name}
+        facts |= {"pid": output.pid, "channel": output.channel}
+        self._try(lambda: self._files[self._current].append(Entry(facts, output.data)))
+
+    def turn(self) -> None:
+        """What was added so far is delivered now; what comes from now on is not. Not while something is added."""
+        self._current = 1 - self._current
+
+    def delivered(self) -> None:
+        """It is where it was to go."""
+        if self._files and self._files[1 - self._current].size:
+            self._try(self._files[1 - self._current].clear)
+
+    def close(self, *, remove: bool) -> None:
+        """Give the files up."""
+        files, self._files = self._files, []
+        for file in files:
+            file.close(remove=remove)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                log.error("output could be lost for event listeners when this daemon is killed: %s", error)
+
+
+def forget_all(directory: str) -> None:
+    """Remove the files: they are of another boot."""
+    forget(directory, PREFIX)

@@ -1,0 +1,75 @@
+"""Output on its way to listeners: found again, until it has been delivered."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from supervise.core.events import Communication, Output
+from supervise.daemon.transit import Transit, forget_all
+
+ONE = Output("g", "n", 7, "stdout", b"one\n")
+TWO = Communication("g", "n", 0, "stderr", b"\0two")
+THREE = Output("g", "n", 7, "stdout", b"three")
+
+
+def found(tmp_path: Path) -> list[Output]:
+    transit = Transit(str(tmp_path))
+    transit.close(remove=False)
+    return transit.found
+
+
+def test_it_is_found_until_it_has_been_delivered(tmp_path: Path) -> None:
+    transit = Transit(str(tmp_path))
+    assert transit.found == []
+    transit.add(ONE)
+    transit.add(TWO)
+    transit.close(remove=False)
+    transit = Transit(str(tmp_path))
+    assert transit.found == [ONE, TWO]
+    transit.turn()
+    transit.add(THREE)  # comes while the others are delivered
+    transit.delivered()
+    transit.close(remove=False)
+    transit = Transit(str(tmp_path))
+    assert transit.found == [THREE]
+    transit.turn()
+    transit.delivered()
+    transit.close(remove=False)
+    transit = Transit(str(tmp_path))
+    assert transit.found == []
+    transit.close(remove=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_order_is_kept_over_a_death(tmp_path: Path) -> None:
+    transit = Transit(str(tmp_path))
+    transit.turn()
+    transit.add(ONE)
+    transit.turn()
+    transit.add(TWO)
+    transit.close(remove=False)
+    again = Transit(str(tmp_path))
+    assert again.found == [ONE, TWO]
+    again.add(THREE)
+    again.close(remove=False)
+    assert found(tmp_path) == [ONE, TWO, THREE]
+    assert [type(each) for each in found(tmp_path)] == [Output, Communication, Output]
+
+
+def test_what_cannot_be_kept_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for transit in (Transit(None), Transit(str(tmp_path / "nowhere"))):
+        transit.add(ONE)
+        transit.turn()
+        transit.delivered()
+        transit.close(remove=True)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_forgetting(tmp_path: Path) -> None:
+    transit = Transit(str(tmp_path))
+    transit.add(ONE)
+    transit.close(remove=False)
+    forget_all(str(tmp_path))
+    assert os.listdir(tmp_path) == []
