@@ -13,10 +13,12 @@ import shlex
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
+from supervise.system.fsuser import files_as
 from supervise.system.stdin import Stdin
 
 Stage: TypeAlias = Literal["lookup", "fork", "user", "chdir", "exec"]
@@ -139,19 +141,20 @@ def _start(
     try:
         if config.uid is not None:
             _own(fds, config.uid)
-        process = subprocess.Popen(
-            argv,
-            executable=filename if "/" in filename else f"./{filename}",  # else subprocess would search PATH again
-            stdin=fds[0],
-            stdout=fds[1],
-            stderr=fds[2],
-            cwd=config.directory,
-            env=env,
-            umask=-1 if config.umask is None else config.umask,
-            start_new_session=True,
-            pass_fds=pass_fds,
-            **identity,
-        )
+        with _entering(config.directory, identity):
+            process = subprocess.Popen(
+                argv,
+                executable=filename if "/" in filename else f"./{filename}",  # else subprocess would search PATH again
+                stdin=fds[0],
+                stdout=fds[1],
+                stderr=fds[2],
+                cwd=config.directory,
+                env=env,
+                umask=-1 if config.umask is None else config.umask,
+                start_new_session=True,
+                pass_fds=pass_fds,
+                **identity,
+            )
     except OSError as error:
         raise _failure(error, config, argv[0], bool(identity)) from None
     except (ValueError, subprocess.SubprocessError) as error:  # a null byte in an argument or in the environment
@@ -188,6 +191,13 @@ def _identity(config: ProgramConfig) -> _Identity:
         return {"user": uid, "group": gid, "extra_groups": [gid]}
     gid = entry.pw_gid if gid is None else gid
     return {"user": uid, "group": gid, "extra_groups": os.getgrouplist(entry.pw_name, gid)}
+
+
+def _entering(directory: str | None, identity: _Identity) -> AbstractContextManager[None]:
+    """Inside, a child enters its directory with the rights of its user, though `subprocess` does that first."""
+    if directory is None or "user" not in identity:
+        return nullcontext()
+    return files_as(identity["user"], identity["group"], identity["extra_groups"])
 
 
 def _own(fds: tuple[int, int, int], uid: int) -> None:

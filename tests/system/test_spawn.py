@@ -8,6 +8,7 @@ import select
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from supervise.errors import Fault
 from supervise.system.environment import environment
 from supervise.system.pipes import open_pipe
 from supervise.system.spawn import Child, SpawnError, lookup, spawn
-from tests.tools import ROOT, need_root, wait_for
+from tests.tools import ROOT, need, need_root, wait_for
 
 
 def program(command: str, **options: Any) -> ProgramConfig:
@@ -309,6 +310,31 @@ def test_a_file_that_the_kernel_does_not_execute(tmp_path: Path, content: str, n
     assert (error.stage, error.number) == ("exec", getattr(errno, name))
     assert str(error) == f"couldn't exec {script}: {name}"
     assert log == f"supervisor: couldn't exec {script}: {name}\nsupervisor: child process was not spawned\n"
+
+
+def test_a_directory_that_only_the_daemon_may_enter(tmp_path: Path) -> None:
+    need_root()
+    tmp_path.chmod(0o700)
+    error, output = failed_run("pwd", directory=str(tmp_path), uid=65534)
+    assert (error.stage, error.number) == ("chdir", errno.EACCES)
+    assert output == f"supervisor: couldn't chdir to {tmp_path}: EACCES\nsupervisor: child process was not spawned\n"
+    assert out("pwd", directory=str(tmp_path)) == f"{tmp_path}\n"
+
+
+def test_a_directory_that_only_the_user_may_enter() -> None:
+    """As on a server that has no root (NFS), or in a container without the right to pass over permissions."""
+    need_root()
+    script = (
+        "import os, sys; from tests.system.test_spawn import out; "
+        "sys.stdout.write(out('pwd', uid=65534, directory=sys.argv[1]) + out('id -G', uid=65534))"
+    )
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, 65534, 65534)
+        os.chmod(home, 0o700)
+        weaker = [need("setpriv"), "--bounding-set=-dac_override,-dac_read_search"]
+        command = [*weaker, sys.executable, "-c", script, home]
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
+        assert done.stdout.decode().split() == [home, "65534"], done.stderr.decode()
 
 
 def test_a_file_that_only_the_daemon_may_execute(tmp_path: Path) -> None:
