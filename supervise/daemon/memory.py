@@ -191,7 +191,7 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         journal.clear()
         intent.forget(os.path.dirname(path))
         carry.forget(os.path.dirname(path))
+        forget_all(os.path.dirname(path))
         forget_others(os.path.dirname(path), ())
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover, identity=identity)
-        forget_all(os.path.dirname(path))
