@@ -16,10 +16,15 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench.catalogue import ROWS
+from tests.bench import catalogue, scale
 from tests.bench.peers import Peer, available, raise_limits
 from tests.bench.rows import Row
 from tests.bench.table import Results, Run, lines, machine, markdown
+from tests.tools import ROOT
+
+ROWS = (*catalogue.ROWS, *scale.ROWS)
+README = ROOT / "README.md"
+MARKS = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->"
 
 
 def main(words: list[str]) -> int:
@@ -31,28 +36,44 @@ def main(words: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="only see that it works: little work, one run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the runs to those in FILE, and show them all")
     parser.add_argument("--show", action="store_true", help="measure nothing, show what is in FILE")
+    parser.add_argument("--readme", action="store_true", help="also write the tables into README.md")
     given = parser.parse_args(words)
     if unknown := set(given.only) - {row.name for row in ROWS}:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(row.name for row in ROWS)}")
-    results: Results = {}
+    where, results = machine(), Results()
     if given.json and given.json.exists():
-        results = json.loads(given.json.read_text())["rows"]
+        kept = json.loads(given.json.read_text())
+        where, results = kept["machine"], kept["rows"]
     if not given.show:
+        raise_limits()
         peers, runs = available(given.peer), given.runs or (1 if given.quick else 3)
         for row in ROWS:
             if not given.only or row.name in given.only:
                 measure(row, [peer for peer in peers if peer.name in row.peers], runs, given.quick, results)
                 if given.json:  # after each row: nothing is lost when somebody is interrupted
-                    given.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=1) + "\n")
-    print(f"Medians on {machine()}.\n")
-    print(markdown(lines(ROWS, results)))
+                    given.json.write_text(json.dumps({"machine": where, "rows": results}, indent=1) + "\n")
+    text = report(where, results)
+    print(text)
+    if given.readme:
+        README.write_text(with_report(README.read_text(), text))
     return 0
+
+
+def report(where: str, results: Results) -> str:
+    """Both tables."""
+    tables = markdown(lines(catalogue.ROWS, results)), scale.curves(scale.ROWS, results)
+    return "\n\n".join((f"Medians, {where}.", *filter(None, tables))) + "\n"
+
+
+def with_report(readme: str, text: str) -> str:
+    """README's text with these tables between its marks."""
+    begin, end = (readme.index(mark) for mark in MARKS)
+    return readme[: begin + len(MARKS[0])] + text + readme[end:]
 
 
 def measure(row: Row, peers: list[Peer], runs: int, quick: bool, results: Results) -> None:
     """All runs of a row, the peers in turns, added to the results."""
     size = row.quick if quick else row.full
-    raise_limits(size.programs)
     found = results.setdefault(row.name, {})
     for turn in range(runs):
         for peer in peers:

@@ -221,9 +221,7 @@ def available(names: Sequence[str] = ()) -> list[Peer]:
     return [peer for peer in PEERS if peer.found() and (not names or peer.name in names)]
 
 
-def raise_limits(programs: int) -> None:
-    """As many descriptors as so many programs may need. Raises OSError."""
-    need = 10 * programs + 1000
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < need:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (need, max(need, hard) if os.geteuid() == 0 else hard))
+def raise_limits() -> None:
+    """As many descriptors as we may have; supervisord asks for more than some shells allow."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -53,7 +54,10 @@ def line(row: Row, figure: Figure, results: Results) -> Line:
 
 
 def markdown(found: Iterable[Line]) -> str:
-    """The table, as README shows it."""
+    """The table, as README shows it; empty without lines."""
+    found = list(found)
+    if not found:
+        return ""
     heads = ["", *(HEADINGS.get(peer, peer) for peer in EVERYBODY), "goal", "reached"]
     text = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * len(EVERYBODY) + "---|---|"]
     for one in found:
@@ -81,5 +85,6 @@ def number(value: float | None) -> str:
 
 
 def machine() -> str:
-    """What the figures depend on."""
-    return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    """What the figures depend on, and when they were taken."""
+    kernel, python = platform.release(), platform.python_version()
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {kernel}, Python {python}"

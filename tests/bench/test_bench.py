@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.catalogue import ROWS
+from tests.bench.__main__ import MARKS, README, ROWS, with_report
 from tests.bench.rows import Row
+from tests.bench.scale import COUNTS
 from tests.tools import ROOT, need
 
 
@@ -17,7 +18,7 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", ROWS[: -len(COUNTS) + 1], ids=lambda row: row.name)
 def test_quick(row: Row, tmp_path: Path) -> None:
     for tool in ("supervisord", "runsvdir", "cc"):
         need(tool)
@@ -46,3 +47,11 @@ def test_unknown_row() -> None:
     done = bench("--only", "speed")
     assert done.returncode == 2
     assert "no such row: speed; there are crash," in done.stderr
+
+
+def test_the_tables_go_between_the_marks_of_readme() -> None:
+    before = README.read_text()
+    after = with_report(before, "a table\n")
+    begin, end = (before.index(mark) for mark in MARKS)
+    assert after == f"{before[:begin]}{MARKS[0]}a table\n{before[end:]}"
+    assert with_report(after, "a table\n") == after

@@ -1,6 +1,7 @@
 """What a supervisor costs while nothing happens: processor, memory, descriptors; and what its memory of it costs."""
 
 import asyncio
+import logging
 import os
 import tempfile
 import time
@@ -76,6 +77,7 @@ def journal(peer: Peer, size: Size) -> Figures:
 
 
 async def _journal(cycles: int) -> Figures:
+    logging.getLogger("supervise").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir=MEMORY if os.path.isdir(MEMORY) else None) as place:
         memory = Timed(Journal(f"{place}/state"), Handover())
         changes = 0
