@@ -51,7 +51,7 @@ class Commands:
     def __init__(self, supervisor: Supervisor, lifecycle: Lifecycle, updater: Updater) -> None:
         self.supervisor, self._lifecycle, self._updater = supervisor, lifecycle, updater
         self._control = Control(supervisor)
-        self._stdins = StdinQueues()
+        self.stdins = StdinQueues(supervisor.memory.directory)
         self._loop = asyncio.get_running_loop()
         self.pid = os.getpid()
         self.upgrader: Upgrader | None = None
@@ -191,7 +191,7 @@ class Commands:
         if child.stdin is None:
             raise CommandError(Fault.NO_FILE, spec)
         try:
-            self._stdins.send(child.stdin, pid, data)
+            self.stdins.send(child.stdin, pid, data)
         except BlockingIOError as why:
             raise CommandError(Fault.FAILED, f"{spec} does not read its standard input: {why.strerror}") from None
         except OSError:

@@ -170,6 +170,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             await _deal_with_leftovers(ground, supervisor)
             Signals(commands, lifecycle, report)
             lifecycle.begin(config)
+            commands.stdins.resume(supervisor.processes())
             reaper.reap()
         unconfigured = supervisor.memory.disregard()
         ending = asyncio.ensure_future(leftovers.end(unconfigured, supervisor.trees))

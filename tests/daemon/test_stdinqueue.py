@@ -1,11 +1,13 @@
 """What is sent to processes that read late, or never."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
 
 from supervise.core.events import Start, State
+from supervise.daemon import stdinqueue as module
 from supervise.daemon.stdinqueue import LIMIT, StdinQueues
 from supervise.daemon.supervisor import Supervisor
 from supervise.system.stdin import Stdin
@@ -31,7 +33,7 @@ def test_what_does_not_fit_waits_for_its_reader(tmp_path: Path) -> None:
         )
         async with supervising(tmp_path, group(late)) as supervisor:
             stdin, pid = await running(supervisor)
-            queues = StdinQueues()
+            queues = StdinQueues(None)
             queues.send(stdin, pid, DATA)
             queues.send(stdin, pid, b"the end")
             assert queues.waiting(stdin) == len(DATA) + 7 - 65536
@@ -48,7 +50,7 @@ def test_too_much_is_refused_as_a_whole(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
             stdin, pid = await running(supervisor)
-            queues = StdinQueues()
+            queues = StdinQueues(None)
             with pytest.raises(BlockingIOError, match="0 bytes wait already"):
                 queues.send(stdin, pid, b"x" * (LIMIT + 1))
             queues.send(stdin, pid, b"x" * LIMIT)
@@ -64,7 +66,7 @@ def test_what_waits_for_a_process_that_ends_is_dropped(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
             stdin, pid = await running(supervisor)
-            queues, before = StdinQueues(), len(os.listdir("/proc/self/fd"))
+            queues, before = StdinQueues(None), len(os.listdir("/proc/self/fd"))
             queues.send(stdin, pid, DATA)
             await supervisor.stop([process(supervisor, "p")])
             await eventually(lambda: queues.waiting(stdin) == 0)
@@ -81,7 +83,54 @@ def test_a_process_that_closed_its_stdin(tmp_path: Path) -> None:
             stdin, pid = await running(supervisor)
             before = len(os.listdir("/proc/self/fd"))
             with pytest.raises(BrokenPipeError):
-                StdinQueues().send(stdin, pid, b"x")
+                StdinQueues(None).send(stdin, pid, b"x")
             assert len(os.listdir("/proc/self/fd")) <= before
+
+    run(story)
+
+
+def test_what_waits_outlives_the_daemon(tmp_path: Path) -> None:
+    async def story() -> None:
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        late = sh(
+            "p", f"while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; exec cat", stdout_logfile=str(tmp_path / "out")
+        )
+        async with supervising(tmp_path, group(late)) as supervisor:
+            stdin, pid = await running(supervisor)
+            dead = StdinQueues(str(kept))
+            dead.send(stdin, pid, DATA)
+            dead.send(stdin, pid, b"the end")
+            [queue] = dead._queues.values()
+            asyncio.get_running_loop().remove_writer(queue.fd)
+            os.close(queue.fd)
+            (kept / "stdin-1").write_bytes(b"of one that has ended")
+            again = StdinQueues(str(kept))
+            again.resume(supervisor.processes())
+            assert os.listdir(kept) == [f"stdin-{stdin.inode}"]
+            assert again.waiting(stdin) == len(DATA) + 7 - 65536
+            again.send(stdin, pid, b", really")
+            (tmp_path / "go").touch()
+            await eventually(lambda: (tmp_path / "out").read_bytes() == DATA + b"the end, really")
+            await eventually(lambda: os.listdir(kept) == [])
+
+    run(story)
+
+
+def test_its_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST", 200_000)
+
+    async def story() -> None:
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        slow = sh("p", "while sleep 0.002; do head -c 20000; done", stdout_logfile=str(tmp_path / "out"))
+        async with supervising(tmp_path, group(slow)) as supervisor:
+            stdin, pid = await running(supervisor)
+            queues = StdinQueues(str(kept))
+            queues.send(stdin, pid, b"x" * 100_000)
+            for _ in range(40):
+                await eventually(lambda: queues.waiting(stdin) < 30_000)
+                queues.send(stdin, pid, b"x" * 20_000)
+                assert sum(path.stat().st_size for path in kept.iterdir()) < 250_000
 
     run(story)

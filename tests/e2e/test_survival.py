@@ -133,6 +133,75 @@ def test_random_instants(place: Path) -> None:
         assert running == known
 
 
+HALVES = """
+[program:captures]
+command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
+stdout_logfile = {place}/captures.log
+stdout_capture_maxbytes = 100
+startsecs = 0
+[program:late]
+command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; exec cat'
+stdout_logfile = {place}/late.log
+startsecs = 0
+[program:starting]
+command = sleep 1000
+startsecs = 8
+[program:stubborn]
+command = bash -c 'trap "" TERM; touch {place}/trapped; while :; do sleep 0.1; done'
+stopwaitsecs = 4
+startsecs = 0
+[program:failing]
+command = bash -c 'exit 3'
+startsecs = 1
+startretries = 3
+[eventlistener:hears]
+command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
+events = PROCESS_COMMUNICATION
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_what_was_half_done_is_finished(place: Path, upgrade: bool) -> None:
+    """Half a passage, half a token, input that waits for its reader, and everything that has a deadline."""
+
+    def again() -> None:
+        if upgrade:
+            before = (place / "main.log").read_text().count("supervisord started with pid")
+            os.kill(int(pidfile.read_text()), signal.SIGUSR1)
+            wait_for(lambda: (place / "main.log").read_text().count("supervisord started with pid") == before + 1)
+        else:
+            kill(pidfile)
+
+    def send(name: str, text: str) -> None:
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.sendProcessStdin(name, text)
+
+    with in_background(place, HALVES) as pidfile:
+        wait_for(lambda: (place / "captures.log").exists() and (place / "trapped").exists())
+        wait_for(lambda: (place / "captures.log").read_text() == "one ")
+        send("late", "x" * 500_000)
+        send("late", "y" * 100_000)
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.stopProcess("stubborn", False)
+        again()
+        assert (info(place, "stubborn")["statename"], info(place, "starting")["statename"]) == ("STOPPING", "STARTING")
+        send("captures", "\n")
+        time.sleep(0.2)
+        again()
+        send("captures", "\n")
+        (place / "go").touch()
+        wait_for(lambda: (place / "heard").read_text().endswith("half-whole\n"))
+        wait_for(lambda: (place / "captures.log").read_text() == "one two\n")
+        wait_for(lambda: (place / "late.log").read_text() == "x" * 500_000 + "y" * 100_000)
+        wait_for(lambda: info(place, "stubborn")["statename"] == "STOPPED")
+        wait_for(lambda: info(place, "starting")["statename"] == "RUNNING")
+        wait_for(lambda: info(place, "failing")["statename"] == "FATAL")
+        log = (place / "main.log").read_text()
+        assert log.count("spawned: 'failing'") == 4
+        assert log.count("killing 'stubborn'") == 1
+        assert log.count("spawned: 'starting'") == 1
+
+
 def test_a_shutdown_whose_daemon_dies_is_brought_to_its_end(place: Path) -> None:
     slow = (
         "[program:slow]\ncommand = bash -c 'trap \"sleep 3; exit 0\" TERM; while :; do sleep 0.1; done'\nstartsecs=0\n"
