@@ -31,6 +31,7 @@ log = logging.getLogger("supervise")
 MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
 FACTS = ("started", "stopped", "restarts", "made_from")
 REASON = 300  # characters of a reason that are kept
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(ProgramConfig)}
 AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]
 
 
@@ -151,8 +152,17 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
 
 
 def fingerprint(config: ProgramConfig) -> int:
-    """A number for the options that a process can only be given at its start; never 0."""
-    return zlib.crc32(repr([getattr(config, name) for name in AT_ITS_START]).encode()) or 1
+    """A number for the options that a process can only be given at its start; never 0.
+
+    Options of which nobody makes use do not count, so that a version with more of them comes to the same number.
+    """
+    given = [(name, getattr(config, name)) for name in AT_ITS_START if getattr(config, name) != DEFAULTS.get(name)]
+    return zlib.crc32(repr(given).encode()) or 1
+
+
+def is_outdated(process: Process) -> bool:
+    """Whether it runs with other options than are configured, since a daemon before us started it."""
+    return process.machine.pid is not None and process.made_from not in (0, fingerprint(process.config))
 
 
 def is_alive(process: Process) -> bool:

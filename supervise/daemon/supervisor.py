@@ -33,7 +33,7 @@ from supervise.core.process import ProcessMachine
 from supervise.core.story import describe_exit, story
 from supervise.daemon.bus import Bus
 from supervise.daemon.logs import Logs
-from supervise.daemon.memory import Memory, fingerprint, is_alive, restore
+from supervise.daemon.memory import Memory, fingerprint, is_alive, is_outdated, restore
 from supervise.daemon.process import Exit, Group, Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.spawning import Spawning
@@ -306,8 +306,8 @@ class Supervisor:
         if is_alive(process):
             self.trees.adopt(process)
             log.info("adopted: '%s' with pid %d", process.name, machine.pid)
-            if process.made_from not in (0, fingerprint(process.config)):
-                log.warning("%s runs with options that have changed since: restart it to apply them", process.namespec)
+            if is_outdated(process):
+                log.warning("%s runs with options that have changed since: update restarts it", process.namespec)
             self._watch(process, machine.pid)
         else:
             log.warning("%s (pid %d) ended while no daemon was there", process.name, machine.pid)

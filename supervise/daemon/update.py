@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, Start
+from supervise.daemon.memory import is_outdated
 from supervise.daemon.process import Group, Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
@@ -54,7 +55,11 @@ class Updater:
         return self._diff()
 
     def _diff(self) -> Diff:
-        return diff([group.config for group in self._supervisor.groups.values()], self.config.groups)
+        groups = self._supervisor.groups
+        found = diff([group.config for group in groups.values()], self.config.groups)
+        outdated = {name for name, group in groups.items() if any(map(is_outdated, group.processes.values()))}
+        changed = [each.name for each in self.config.groups if each.name in {*found.changed, *outdated}]
+        return replace(found, changed=tuple(dict.fromkeys(changed)))
 
     def add(self, name: str) -> None:
         """See `Commands.add`."""
@@ -144,6 +149,8 @@ class Updater:
         for name, config in wanted.items():
             if name not in group.processes:
                 steps.append(self._step("add", group, name))
+            elif is_outdated(group.processes[name]):
+                steps.append(self._step("restart", group, name))
             elif (change := classify(group.processes[name].config, config)) is not Change.NOTHING:
                 steps.append(self._step(KINDS[change], group, name))
         return steps

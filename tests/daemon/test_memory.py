@@ -12,7 +12,7 @@ import pytest
 
 from supervise.core.events import Start, State, StateChanged
 from supervise.daemon.bus import Bus
-from supervise.daemon.memory import FACTS, MACHINE, Memory, is_alive, open_memory, to_record
+from supervise.daemon.memory import FACTS, MACHINE, Memory, fingerprint, is_alive, open_memory, to_record
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.system import journal as journal_module
@@ -166,7 +166,7 @@ def test_options_that_changed_meanwhile_are_told(tmp_path: Path, caplog: pytest.
             again = Memory(Journal(str(tmp_path / "state")), Handover())
             second = Supervisor(first.logs, first._reaper, first.bus, again)
             second.add_group(group(sh("p", SLEEP, umask=0o77)))
-            assert "p runs with options that have changed since: restart it to apply them" in caplog.messages
+            assert "p runs with options that have changed since: update restarts it" in caplog.messages
             await second.stop(list(second.processes()))
             second.remove_group("p")
             one.machine.state, one.machine.pid = State.STOPPED, None
@@ -206,6 +206,12 @@ def test_listeners_are_told_what_the_dead_daemon_had_written_down_and_not_told(t
             one.machine.state, one.machine.pid = State.STOPPED, None
 
     run(story)
+
+
+def test_a_fingerprint_is_of_what_is_made_use_of() -> None:
+    plain = sh("p", SLEEP)
+    assert fingerprint(plain) == fingerprint(sh("p", SLEEP, priority=7, stdout_logfile="/tmp/x"))
+    assert len({fingerprint(each) for each in (plain, sh("p", SLEEP, umask=0o77), sh("p", "exit 0"))}) == 3
 
 
 def test_names_that_are_too_long_are_told_and_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

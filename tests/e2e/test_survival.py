@@ -284,6 +284,25 @@ def test_adopted_ones_obey(supervisors: Supervisors) -> None:
     assert again.stop() == 0
 
 
+def test_options_that_were_edited_while_there_was_no_daemon(supervisors: Supervisors) -> None:
+    """What runs goes on as it was started, and an update sees that it is not what is configured."""
+    first = supervisors.start("supervise", PROGRAMS)
+    pids = {name: first.wait_state(name, "RUNNING")["pid"] for name in ("cat", "lines")}
+    first.stop(signal.SIGKILL)
+    first.configure(PROGRAMS.replace("command = cat", "command = cat -u\npriority = 5"))
+    again = supervisors.run("supervise", first.config, first.place)
+    assert {name: again.info(name)["pid"] for name in pids} == pids
+    assert "cat runs with options that have changed since: update restarts it" in again.log
+    assert again.ctl("reread").stdout == "cat: changed\n"
+    assert again.ctl("update").stdout.splitlines()[-1] == "cat: updated process group"
+    restarted = again.wait_state("cat", "RUNNING")["pid"]
+    assert restarted != pids["cat"]
+    assert psutil.Process(restarted).cmdline() == ["cat", "-u"]
+    assert again.info("lines")["pid"] == pids["lines"]
+    assert again.ctl("reread").stdout == "No config updates to processes\n"
+    assert again.stop() == 0
+
+
 def test_a_foreign_process_with_a_recorded_pid_is_left_alone(supervisors: Supervisors) -> None:
     """Same pid, another start time: what the journal says is about somebody else."""
     first = supervisors.start("supervise", PROGRAMS)
