@@ -78,6 +78,8 @@ class Control:
             return machine.state is not State.STOPPING or not wait
 
         await self._supervisor.until(process, settled)
+        if process.removed:
+            return result("start", process, Fault.BAD_NAME, process.namespec)
         if machine.state in (State.STARTING, State.RUNNING, State.EXITED, State.STOPPING):  # EXITED: it was RUNNING
             return result("start", process)
         return result("start", process, Fault.SPAWN_ERROR if machine.reason else Fault.ABNORMAL_TERMINATION)

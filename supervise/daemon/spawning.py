@@ -40,7 +40,9 @@ class Spawning:
         try:
             with self._logs.pump.gathered():
                 while self._queue:
-                    self._act(self._queue.popleft())
+                    process = self._queue.popleft()
+                    if not process.removed:
+                        self._act(process)
                     if self._loop.time() > until:
                         break
         finally:  # a fault of ours with one program must not keep others waiting

@@ -107,6 +107,7 @@ class Supervisor:
         self.bus.publish(GroupRemoved(name))
 
     def _release(self, process: Process) -> None:
+        process.removed = True
         if process.timer is not None:
             process.timer.cancel()
         if process.adopted is not None:
@@ -151,6 +152,8 @@ class Supervisor:
         try:
             while self._events:
                 current, next_event = self._events.popleft()
+                if current.removed:  # by one client, while another one was about to order something
+                    continue
                 try:
                     self._take(current, next_event)
                 except Exception:  # the one place: a fault of ours must not reach other programs
@@ -334,7 +337,7 @@ class Supervisor:
 
     async def until(self, process: Process, reached: Callable[[], bool]) -> None:
         """Wait until `reached()` holds after some event of `process`, or the process is removed."""
-        if reached():
+        if process.removed or reached():
             return
         waiter = (reached, self._loop.create_future())
         process.waiters.append(waiter)
@@ -346,8 +349,10 @@ class Supervisor:
 
     async def stop(self, processes: Iterable[Process]) -> None:
         """Stop these at once, the highest priority signalled first, and wait until all are at rest."""
-        ordered = sorted(processes, key=lambda process: process.config.priority, reverse=True)
-        for process in ordered:
-            self.tell(process, Stop())
-        for process in ordered:
-            await self.until(process, lambda process=process: process.at_rest)  # type: ignore[misc]
+        pending = ordered = sorted(processes, key=lambda process: process.config.priority, reverse=True)
+        while pending:
+            for process in pending:
+                self.tell(process, Stop())
+            for process in pending:
+                await self.until(process, lambda process=process: process.at_rest)  # type: ignore[misc]
+            pending = [process for process in ordered if not process.at_rest]  # somebody has started it again

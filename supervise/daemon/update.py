@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
-from supervise.core.events import RUNNING_STATES, Start
+from supervise.core.events import RUNNING_STATES, DaemonState, Start
 from supervise.daemon.memory import is_outdated
 from supervise.daemon.process import Group, Process
 from supervise.daemon.supervisor import Supervisor
@@ -113,27 +113,40 @@ class Updater:
             steps = [step for done in await asyncio.gather(*tasks) for step in done]
             for name in chosen(found.added):
                 if not dry_run:
-                    self._add(self._configured(name))
+                    self._appear(self._configured(name))
                 steps.append(Step("added", name, None, f"{name}: added process group"))
         return [*errors, *steps]
 
     async def _remove(self, group: Group, dry_run: bool) -> list[Step]:
         if not dry_run:
             await self._supervisor.stop(group.processes.values())
-            self._supervisor.remove_group(group.name)
+            self._forget(group)
         name = group.name
         return [
             Step("stopped", name, None, f"{name}: stopped"),
             Step("removed", name, None, f"{name}: removed process group"),
         ]
 
+    def _forget(self, group: Group) -> None:
+        """Remove a group that has just been stopped, unless another client was faster."""
+        if self._is_active(group):
+            self._supervisor.remove_group(group.name)
+
+    def _appear(self, config: GroupConfig) -> None:
+        """Add a group, unless another client was faster, or has ordered a reload or a shutdown."""
+        if config.name not in self._supervisor.groups and self._supervisor.state is DaemonState.RUNNING:
+            self._add(config)
+
+    def _is_active(self, group: Group) -> bool:
+        return self._supervisor.groups.get(group.name) is group and self._supervisor.state is DaemonState.RUNNING
+
     async def _change(self, group: Group, new: GroupConfig, dry_run: bool) -> list[Step]:
         name = group.name
         if not same_frame(group.config, new):
             if not dry_run:
                 await self._supervisor.stop(group.processes.values())
-                self._supervisor.remove_group(name)
-                self._add(new)
+                self._forget(group)
+                self._appear(new)
             stopped = [Step("stopped", name, None, f"{name}: stopped")]
             return [*stopped, Step("updated", name, None, f"{name}: updated process group")]
         plan = self._plan(group, new)
@@ -166,6 +179,8 @@ class Updater:
             *(self._replace(group.processes[name], wanted[name]) for k, name in named if k == "restart")
         )
         await self._supervisor.stop([group.processes[name] for kind, name in named if kind == "remove"])
+        if not self._is_active(group):  # another client has removed it meanwhile, or ends everything
+            return
         group.config = new
         self._supervisor.regroup(group)
         for kind, name in named:
@@ -184,6 +199,8 @@ class Updater:
         """Stop, change, and start again what was up or starts by itself."""
         up = process.state in RUNNING_STATES
         await self._supervisor.stop([process])
+        if process.removed:
+            return
         self._configure(process, config)
         if up or config.autostart:
             self._supervisor.tell(process, Start())

@@ -11,7 +11,7 @@ from supervise.daemon import control
 from supervise.daemon.control import Control
 from supervise.daemon.info import Result
 from supervise.errors import Fault
-from tests.daemon.running import eventually, group, process, program, reach, record, run, sh, supervising
+from tests.daemon.running import PATIENCE, eventually, group, process, program, reach, record, run, sh, supervising
 
 SLEEP = "exec sleep 1000"
 
@@ -77,6 +77,21 @@ def test_backoff_counts_as_started_unless_it_is_to_be_now(tmp_path: Path) -> Non
             assert brief(await verbs.start(["p"], True, False)) == ["start p ALREADY_STARTED: p"]
             flag.touch()
             assert brief(await verbs.start(["p"], True, now=True)) == ["start p OK"]
+
+    run(story)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_who_is_removed_while_it_is_to_be_started_does_not_start(tmp_path: Path, wait: bool) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", SLEEP))) as supervisor:
+            one = process(supervisor, "p")
+            starting = asyncio.create_task(Control(supervisor).start(["p"], wait=wait, now=False))
+            await asyncio.sleep(0)  # it knows which process is meant
+            supervisor.remove_group("p")
+            async with asyncio.timeout(PATIENCE):
+                assert brief(await starting) == ["start p BAD_NAME: p"]
+            assert (one.state, one.machine.pid) == (State.STOPPED, None)
 
     run(story)
 

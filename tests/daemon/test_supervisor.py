@@ -66,11 +66,30 @@ def test_a_deaf_tree_is_gone_when_it_is_killed(tmp_path: Path) -> None:
         )
         async with supervising(tmp_path, group(deaf)) as supervisor:
             one = process(supervisor, "p")
-            for _ in range(3):
+            for count in range(1, 4):
                 supervisor.tell(one, Start())
-                await eventually(lambda: one.logs.stdout.tail_ring().endswith(b"deaf\n"))
+                await eventually(lambda count=count: one.logs.stdout.tail_ring() == b"deaf\n" * count)  # type: ignore[misc]
                 await supervisor.stop([one])
                 assert (one.machine.status, one.machine.reason) == (-signal.SIGKILL, "")
+
+    run(story)
+
+
+def test_a_stop_of_many_ends_when_all_are_at_rest(tmp_path: Path) -> None:
+    """Also those that somebody has started again while it waited for others."""
+
+    async def story() -> None:
+        deaf = sh("deaf", "trap '' TERM; echo deaf; while :; do sleep 0.05; done", stopwaitsecs=0.3)
+        async with supervising(tmp_path, group(sh("p", SLEEP)), group(deaf)) as supervisor:
+            both = list(supervisor.processes())
+            for one in both:
+                supervisor.tell(one, Start())
+            await eventually(lambda: both[1].logs.stdout.tail_ring() == b"deaf\n")
+            stopping = asyncio.create_task(supervisor.stop(both))
+            await reach(supervisor, "p", State.STOPPED)
+            supervisor.tell(both[0], Start())
+            await stopping
+            assert [one.state for one in both] == [State.STOPPED] * 2
 
     run(story)
 

@@ -1,5 +1,6 @@
 """Updates touch only what changed."""
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from supervise.core.events import State
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
 from supervise.errors import CommandError, ConfigError, ConfigErrors, Fault
-from tests.daemon.running import group, process, reach, run, sh, supervising
+from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
 
 SLEEP = "exec sleep 1000"
 
@@ -135,6 +136,33 @@ def test_added_removed_and_only_some(tmp_path: Path) -> None:
             assert "a" in supervisor.groups
             assert texts(await updater.update(["all"], dry_run=False)) == ["a: stopped", "a: removed process group"]
             assert sorted(supervisor.groups) == ["b", "c"]
+
+    run(story)
+
+
+DEAF = "trap '' TERM; while :; do sleep 0.05; done"
+
+
+def test_what_other_clients_do_meanwhile(tmp_path: Path) -> None:
+    """While an update waits for a slow stop, others add and remove groups: nothing runs twice or is lost."""
+
+    async def story() -> None:
+        slow = [sh(f"slow-{i}", DEAF, group_name="slow", stopwaitsecs=0.3) for i in range(2)]
+        a, b, old, changed = group(sh("a", SLEEP)), group(sh("b", SLEEP)), group(*slow), group(*slow[:1])
+        async with supervising(tmp_path, a, old) as supervisor:
+            files, updater = await begin(supervisor, a, old)
+            files.groups = [b, changed]
+            updating = asyncio.create_task(updater.update([], dry_run=False))
+            await reach(supervisor, "slow:slow-1", State.STOPPING)
+            await eventually(lambda: "a" not in supervisor.groups)
+            updater.add("b")
+            await reach(supervisor, "b", State.RUNNING)
+            before, removed = pids(supervisor)["b"], list(supervisor.groups["slow"].processes.values())
+            await supervisor.stop(removed)
+            updater.remove("slow")
+            await updating
+            assert pids(supervisor) == {"b": before}
+            assert [one.machine.pid for one in removed] == [None, None]
 
     run(story)
 
