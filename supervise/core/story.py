@@ -47,7 +47,7 @@ def story(
                 yield WARNING, f"killing '{config.name}' ({pid}) with SIGKILL"
             case Kill(signal=sig, group=group):
                 whole = "process group " if group else ""
-                yield DEBUG, f"killing {config.name} ({whole}pid {pid}) with signal {signal_name(sig)}"
+                yield DEBUG, f"killing {config.name} (pid {pid}) {whole}with signal {signal_name(sig)}"
             case Spawn():
                 pass  # what comes of it is an event
             case Sweep(sid=sid, signal=sig):

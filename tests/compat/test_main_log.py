@@ -127,6 +127,33 @@ def test_lines_of_the_daemon(pair: Pair) -> None:
     ]
 
 
+DEBUGGED = """
+[program:plain]
+command = sh -c 'echo said; exec sleep 1000'
+startsecs = 0
+[program:whole]
+command = sleep 1000
+stopasgroup = true
+stopsignal = INT
+startsecs = 0
+"""
+
+
+def test_what_debug_shows(supervisors: Supervisors) -> None:
+    both = Pair(supervisors, DEBUGGED, "loglevel = debug\n")
+
+    def story(daemon: Daemon) -> list[str]:
+        daemon.wait_log("'plain' stdout output:")
+        daemon.rpc.supervisor.signalProcess("plain", "CONT")
+        for name in ("plain", "whole"):
+            daemon.wait_state(name, "RUNNING")
+            daemon.rpc.supervisor.stopProcess(name)
+        shown = re.findall(r"DEBG ((?:killing|sending|'\w+' std).*\n(?:said)?)", daemon.log)
+        return sorted(re.sub(r"pid \d+", "pid N", line) for line in shown)
+
+    both.agree(story)
+
+
 def test_a_shutdown_names_whom_it_waits_for(pair: Pair) -> None:
     def waited(daemon: Daemon) -> list[list[str]]:
         found = re.findall("INFO waiting for (.*) to die", daemon.log)

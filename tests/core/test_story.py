@@ -78,7 +78,7 @@ def test_an_exit_that_passes_through_running_says_no_success() -> None:
 
 def test_groups_and_sweeps() -> None:
     config = dataclasses.replace(CAT, stopasgroup=True, killasgroup=True, stop_scope=StopScope.TREE)
-    assert lines(State.RUNNING, Stop(), config) == [(DEBUG, "killing cat (process group pid 7) with signal SIGTERM")]
+    assert lines(State.RUNNING, Stop(), config) == [(DEBUG, "killing cat (pid 7) process group with signal SIGTERM")]
     assert lines(State.STOPPING, Exited(0), config)[-1] == (
         DEBUG,
         "sweeping the tree of cat (session 7) with signal SIGTERM",
