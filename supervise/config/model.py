@@ -118,7 +118,8 @@ class ProgramConfig(EndOptions):
     )
     stop_scope: StopScope = option(
         "What must be gone before it counts as stopped, and is signalled and killed until it is: the process, its"
-        " process group, or every process of its session. Unset: tree with killasgroup, else process.",
+        " process group, or all that it has started, in a cgroup of its own where one can be made. Unset: tree with"
+        " killasgroup, else process.",
         values.STOP_SCOPE,
         StopScope.PROCESS,
     )

@@ -6,6 +6,7 @@ from supervise.core.events import State
 from supervise.core.listener import ListenerState
 from supervise.daemon.info import ListenerInfo, ProcessInfo, last_exit
 from supervise.daemon.process import Process
+from supervise.system.tree import describe
 
 
 def explain(process: Process, info: ProcessInfo) -> dict[str, object]:
@@ -52,7 +53,8 @@ def _summary(process: Process, info: ProcessInfo) -> str:
         case State.FATAL:
             return f"gave up after {config.startretries + 1} failed starts: {machine.reason}"
         case _:
-            return f"out of control: {machine.reason}"
+            what = f"; pid {describe(machine.pid)}" if machine.pid is not None else ""
+            return f"out of control: {machine.reason}{what}"
 
 
 def _listening(listener: ListenerInfo | None) -> str:

@@ -51,8 +51,11 @@ class Lifecycle:
 
     def problems(self) -> tuple[str, ...]:
         """What the person on call should know about the daemon itself."""
-        sink = self.main_log.sink
-        return (f"main log: {sink.problem}",) if sink is not None and sink.problem else ()
+        sink, memory = self.main_log.sink, self._supervisor.memory.problem
+        found = [f"main log: {sink.problem}"] if sink is not None and sink.problem else []
+        if memory:
+            found.append(f"programs will not survive a crash of this daemon as its own: {memory}")
+        return tuple(found)
 
     def reopen_logs(self) -> None:
         """Reopen the main log and all child logs, as logrotate asks for."""

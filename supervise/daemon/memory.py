@@ -191,6 +191,11 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         log.error("programs will not survive a crash of this daemon as its own: %s", exc)
         return Memory(None, handover, str(exc), identity)
     boot, header = boot_id(), journal.header
+    if header is None and (journal.records or journal.damaged):
+        journal.close(remove=False)
+        raise JournalError(
+            f"{path} is damaged, and programs that it names may be running: stop them and remove the file"
+        )
     if header is not None and header.get("schema", 0) > SCHEMA:
         journal.close(remove=False)
         raise JournalError(
@@ -203,5 +208,8 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         carry.forget(os.path.dirname(path))
         forget_all(os.path.dirname(path))
         forget_others(os.path.dirname(path), ())
+    elif journal.damaged:
+        what = "there may be programs running that this daemon does not know, and starts once more"
+        log.critical("%d records of %s are damaged: %s", journal.damaged, path, what)
     journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
     return Memory(journal, handover, identity=identity)

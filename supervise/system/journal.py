@@ -37,7 +37,8 @@ class JournalError(Exception):
 class Journal:
     """Numbered records. One thread; the caller holds the daemon's lock, so nobody else writes.
 
-    `records` are those found when it was opened; `header` is None for a new file.
+    `records` are those found when it was opened; `header` is None for a new file. `damaged` counts the slots whose
+    record cannot be read any more, though it was not just cut off.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,6 +51,7 @@ class Journal:
             os.close(self._fd)
             raise JournalError(f"{path}: {exc.strerror}") from None
         self._generations: dict[int, int] = {}
+        self.damaged = 0
         found = dict(self._read())
         self.header: Record | None = found.pop(0, None)
         self.records: dict[int, Record] = found
@@ -120,9 +122,11 @@ class Journal:
 
     def _read(self) -> Iterator[tuple[int, Record]]:
         for slot in range(self._slots):
-            halves = [parse(self._map[start : start + HALF]) for start in (slot * SLOT, slot * SLOT + HALF)]
-            whole = [half for half in halves if half is not None]
-            if whole:
+            halves = [self._map[start : start + HALF] for start in (slot * SLOT, slot * SLOT + HALF)]
+            whole = [found for half in halves if (found := parse(half)) is not None]
+            if not whole:
+                self.damaged += all(half.strip(b"\0") for half in halves)
+            else:
                 generation, record = max(whole, key=lambda half: half[0])
                 self._generations[slot] = generation
                 yield slot, record

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from supervise.system.cgroup import name_of
 from supervise.system.tree import MARK
 from tests.daemons import Daemon, Supervisors
+from tests.disks import mounted
 from tests.tools import alive, belonging_to, need, need_cgroup, wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -284,3 +286,44 @@ def test_a_frozen_group_does_not_freeze_the_daemon(supervisors: Supervisors) -> 
     finally:
         if directory.exists():
             (directory / "cgroup.freeze").write_text("0")
+
+
+def test_what_nothing_can_kill_is_reported_and_waited_for_by_nobody(supervisors: Supervisors, tmp_path: Path) -> None:
+    """A disk hangs, and whoever writes to it is in state D: the leader of one program, a grandchild of another."""
+    with mounted(tmp_path) as disk:
+        writes = f"while :; do echo x > {disk.place}/file; sleep 0.01; done"
+        options = "stopwaitsecs = 1\nstartsecs = 0\nstop_scope = tree\n"
+        programs = f"""
+[program:stuck]
+command = bash -c '{writes}'
+{options}
+[program:leaves]
+command = bash -c '(setsid bash -c "{writes}" &); exec sleep 1000'
+{options}
+"""
+        daemon = supervisors.start("supervise", programs + BYSTANDER)
+        stuck = daemon.wait_state("stuck", "RUNNING")["pid"]
+        wait_for((disk.place / "file").exists)
+        disk.freeze()
+        writers = wait_for(lambda: found if len(found := asleep(daemon)) == 2 else [])
+        assert stuck in writers
+        [other] = set(writers) - {stuck}
+        daemon.rpc.supervisor.stopProcess("stuck", False)
+        assert daemon.rpc.supervisor.stopProcess("leaves")
+        assert daemon.info("leaves")["statename"] == "STOPPED"
+        assert daemon.api("/processes/leaves")["leftovers"] == [other]
+        assert f"leaves left processes behind that do not end: {other} (bash, in uninterruptible sleep" in daemon.log
+        assert f"left behind: {other}" in daemon.ctl("explain", "leaves").stdout
+        daemon.wait_state("stuck", "UNKNOWN")
+        said = daemon.ctl("explain", "stuck").stdout
+        assert f"still there 10 seconds after SIGKILL; pid {stuck} (bash, in uninterruptible sleep" in said
+        assert f"stuck left processes behind that do not end: {stuck} (bash, in uninterruptible sleep" in daemon.log
+        assert daemon.stop() == 0
+        assert alive(stuck)
+        disk.thaw()
+        wait_for(lambda: not alive(stuck) and not alive(other))
+
+
+def asleep(daemon: Daemon) -> list[int]:
+    """The daemon's processes that nothing can wake."""
+    return [one.pid for one in belonging_to(daemon.place) if one.status() == psutil.STATUS_DISK_SLEEP]

@@ -68,7 +68,16 @@ def test_a_torn_record_leaves_the_one_before(path: str) -> None:
         assert b'{"n":2}' in file.read(HALF)
         file.seek(slot * SLOT + 12)
         file.write(b"garbage")
-    assert Journal(path).records == {slot: {"n": 1}}
+    found = Journal(path)
+    assert found.records == {slot: {"n": 1}}
+    assert not found.damaged
+    found.close(remove=False)
+    with open(path, "r+b") as file:
+        file.seek(slot * SLOT + HALF + 12)
+        file.write(b"garbage")
+    found = Journal(path)
+    assert found.records == {}
+    assert found.damaged == 1
 
 
 @settings(max_examples=200)
@@ -82,7 +91,7 @@ def test_garbage_files_hold_nothing(path: str) -> None:
     Path(path).write_bytes(os.urandom(3 * SLOT + 17))
     os.chmod(path, 0o600)
     journal = Journal(path)
-    assert (journal.header, journal.records) == (None, {})
+    assert (journal.header, journal.records, journal.damaged) == (None, {}, 3)
     journal.write(journal.allocate(), {"n": 1})
 
 

@@ -1,0 +1,239 @@
+"""A daemon is killed, and the next one comes into a bad world: no foreign process is signalled, and the log says what
+is wrong and what to do."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from supervise.system.journal import SLOT, Journal
+from tests.daemons import Daemon, Supervisors, journals
+from tests.tools import alive, need, need_root, wait_for
+
+pytestmark = pytest.mark.timeout(240)
+
+PROGRAMS = """
+[program:cat]
+command = cat
+stdout_logfile = {place}/cat.log
+startsecs = 0
+[program:idle]
+command = sleep 1000
+startsecs = 0
+"""
+
+
+def state_of(daemon: Daemon) -> Path:
+    """The daemon's journal."""
+    [found] = [directory / "state" for directory in journals(daemon.place) if (directory / "state").exists()]
+    return found
+
+
+def left_behind(supervisors: Supervisors, programs: str = PROGRAMS) -> tuple[Daemon, int]:
+    """A daemon that was killed, and the pid of its `cat`."""
+    daemon = supervisors.start("supervise", programs)
+    pid = int(daemon.wait_state("cat", "RUNNING")["pid"])
+    daemon.wait_state("idle", "RUNNING")
+    daemon.stop(signal.SIGKILL)
+    return daemon, pid
+
+
+@contextmanager
+def edited(daemon: Daemon) -> Iterator[Journal]:
+    journal = Journal(str(state_of(daemon)))
+    yield journal
+    journal.close(remove=False)
+
+
+def again(supervisors: Supervisors, daemon: Daemon, *options: str) -> Daemon:
+    return supervisors.run("supervise", daemon.config, daemon.place, options=("-n", *options))
+
+
+def refused(daemon: Daemon) -> str:
+    """What another daemon says that does not start."""
+    done = subprocess.run(
+        [need("python"), "-m", "supervise", "-n", "-c", str(daemon.config)],
+        env=daemon.env, cwd=daemon.place, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_the_number_of_a_process_belongs_to_another_one(supervisors: Supervisors) -> None:
+    """With every policy: whoever has the recorded pid by now, but not its start time, is left alone."""
+    for policy in ("adopt", "stop", "ignore"):
+        daemon, pid = left_behind(supervisors)
+        os.kill(pid, signal.SIGKILL)
+        with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
+            with edited(daemon) as journal:
+                for slot, record in journal.records.items():
+                    if record["name"] == "cat":
+                        journal.write(slot, {**record, "pid": stranger.pid})
+            daemon.configure(PROGRAMS, f"on_leftover = {policy}")
+            other = again(supervisors, daemon)
+            assert other.wait_state("cat", "RUNNING")["pid"] != stranger.pid
+            other.rpc.supervisor.stopProcess("cat")
+            assert other.stop() == 0
+            assert stranger.poll() is None
+            stranger.kill()
+
+
+def test_a_journal_of_another_boot_means_nothing(supervisors: Supervisors) -> None:
+    daemon, pid = left_behind(supervisors)
+    with edited(daemon) as journal:
+        journal.begin({"boot": "another"})
+    other = again(supervisors, daemon)  # these processes cannot be there after a boot; here they are, as strangers
+    assert other.wait_state("cat", "RUNNING")["pid"] != pid
+    assert other.stop() == 0
+    assert alive(pid)
+
+
+def test_a_journal_of_a_newer_version_is_refused(supervisors: Supervisors) -> None:
+    daemon, pid = left_behind(supervisors)
+    with edited(daemon) as journal:
+        before = dict(journal.records)
+        assert journal.header is not None
+        journal.begin({**journal.header, "schema": 99})
+    said = refused(daemon)
+    assert "was written by a newer version (schema 99, this one knows 1)" in said
+    assert "start that version, or stop them and remove the file" in said
+    assert alive(pid)
+    with edited(daemon) as journal:
+        assert journal.records == before
+        assert journal.header is not None
+        journal.begin({**journal.header, "schema": 1})
+    assert again(supervisors, daemon).info("cat")["pid"] == pid
+
+
+def test_a_journal_of_an_older_version_is_read(supervisors: Supervisors) -> None:
+    """It knows less of each process."""
+    daemon, pid = left_behind(supervisors)
+    known = {"group", "name", "state", "wanted", "pid", "start_time", "since", "pipes", "stdin"}
+    with edited(daemon) as journal:
+        assert journal.header is not None
+        journal.begin({**journal.header, "schema": 0})
+        for slot, record in journal.records.items():
+            journal.write(slot, {name: value for name, value in record.items() if name in known})
+    other = again(supervisors, daemon)
+    assert other.info("cat")["pid"] == pid
+    other.rpc.supervisor.sendProcessStdin("cat", "hello\n")
+    wait_for(lambda: other.read("cat.log") == "hello\n")
+    assert other.stop() == 0
+    assert not alive(pid)
+
+
+def test_a_journal_of_another_user_is_refused(supervisors: Supervisors) -> None:
+    need_root()
+    daemon, pid = left_behind(supervisors)
+    state = state_of(daemon)
+    os.chown(state, 65534, 65534)
+    said = refused(daemon)
+    assert f"{state}: it must be a file of user 0 that nobody else can open; remove it" in said
+    assert alive(pid)
+    os.chown(state, 0, 0)
+    state.chmod(0o644)
+    assert "nobody else can open" in refused(daemon)
+    state.chmod(0o600)
+    assert again(supervisors, daemon).info("cat")["pid"] == pid
+
+
+def damage(daemon: Daemon, slot: int, halves: tuple[int, ...]) -> None:
+    with state_of(daemon).open("r+b") as file:
+        for half in halves:
+            file.seek(slot * SLOT + half * SLOT // 2 + 20)
+            file.write(b"\xff garbage")
+
+
+def test_a_torn_record_is_what_it_was_before(supervisors: Supervisors) -> None:
+    """Whichever half is torn, the other one names the same process."""
+    for half in (0, 1):
+        daemon, pid = left_behind(supervisors)
+        with edited(daemon) as journal:
+            [slot] = [slot for slot, record in journal.records.items() if record["name"] == "cat"]
+            journal.write(slot, journal.records[slot])  # both halves are of a process that runs
+        damage(daemon, slot, (half,))
+        other = again(supervisors, daemon)
+        assert other.info("cat")["pid"] == pid
+        assert other.stop() == 0
+
+
+def test_a_record_that_cannot_be_read_is_told(supervisors: Supervisors) -> None:
+    daemon, pid = left_behind(supervisors)
+    with edited(daemon) as journal:
+        pids = {record["name"]: record["pid"] for record in journal.records.values()}
+        [slot] = [slot for slot, record in journal.records.items() if record["name"] == "cat"]
+        journal.write(slot, journal.records[slot])
+    damage(daemon, slot, (0, 1))
+    other = again(supervisors, daemon)
+    assert f"1 records of {state_of(other)} are damaged: there may be programs running that this daemon" in other.log
+    assert other.info("idle")["pid"] == pids["idle"]
+    assert other.wait_state("cat", "RUNNING")["pid"] != pid
+    assert alive(pid)
+
+
+def test_without_a_header_it_is_refused(supervisors: Supervisors) -> None:
+    daemon, pid = left_behind(supervisors)
+    damage(daemon, 0, (0, 1))
+    assert "is damaged, and programs that it names may be running: stop them and remove the file" in refused(daemon)
+    assert alive(pid)
+    state_of(daemon).unlink()
+    assert again(supervisors, daemon).wait_state("cat", "RUNNING")["pid"] != pid
+
+
+MEMORY = 'for place in /run /dev/shm; do mount -t tmpfs {options} none $place; done; exec "$@"'
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [("-o ro", "Read-only file system"), ("-o size=16k", "No space left on device")]
+)
+def test_no_room_for_a_journal(supervisors: Supervisors, options: str, why: str) -> None:
+    """It runs, and says what it cannot do, also to who asks."""
+    need_root()
+    prefix = (need("unshare"), "-m", "sh", "-c", MEMORY.replace("{options}", options), "sh")
+    daemon = supervisors.start("supervise", PROGRAMS, prefix=prefix)
+    daemon.wait_state("cat", "RUNNING")
+    assert "programs will not survive a crash of this daemon as its own: " in daemon.log
+    [problem] = daemon.api("/daemon")["problems"]
+    assert why in problem
+    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
+    wait_for(lambda: daemon.read("cat.log") == "hello\n")
+    daemon.rpc.supervisor.stopProcess("cat")
+    daemon.rpc.supervisor.startProcess("cat")
+    assert daemon.stop() == 0
+
+
+def test_the_journal_fills_up(supervisors: Supervisors) -> None:
+    """There is room for some programs, and not for all: those are adopted, and the others told of."""
+    need_root()
+    place = supervisors.place()
+    memory = place / "memory"
+    memory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", memory], check=True)
+    try:
+        mount = f'mount --bind {memory} /run; mount -t tmpfs -o ro none /dev/shm; exec "$@"'
+        prefix = (need("unshare"), "-m", "sh", "-c", mount, "sh")
+        many = "[program:many]\ncommand = sleep 1000\nnumprocs = 200\nprocess_name = p%(process_num)d\nstartsecs = 0\n"
+        daemon = supervisors.start("supervise", PROGRAMS, place=place, prefix=prefix)
+        pid = daemon.wait_state("cat", "RUNNING")["pid"]
+        free = shutil.disk_usage(memory).free
+        with (memory / "filler").open("wb") as file:
+            file.write(bytes(max(0, free - 8192)))
+        daemon.configure(PROGRAMS + many)
+        assert daemon.ctl("update").returncode == 0
+        wait_for(lambda: list(daemon.states().values()).count("RUNNING") == 202)
+        assert "is not remembered beyond a crash" in daemon.log
+        assert "No space left on device" in daemon.api("/daemon")["problems"][0]
+        daemon.stop(signal.SIGKILL)
+        (memory / "filler").unlink()
+        other = supervisors.run("supervise", daemon.config, place, prefix=prefix)
+        assert other.info("cat")["pid"] == pid
+        assert other.log.count("adopted: ") >= 60
+        assert other.stop() == 0
+    finally:
+        subprocess.run(["umount", "-l", memory], check=True)
