@@ -42,8 +42,8 @@ def _by_name(groups: Iterable[GroupConfig]) -> dict[str, GroupConfig]:
 
 def same_group(old: GroupConfig, new: GroupConfig) -> bool:
     """Whether supervisord would see no change: everything is equal, a log file also to AUTO."""
-    if len(old.processes) != len(new.processes):
-        return False
+    if old == new or len(old.processes) != len(new.processes):
+        return old == new
     members = zip(old.processes, new.processes, strict=True)
     return dataclasses.replace(old, processes=()) == dataclasses.replace(new, processes=()) and all(
         a == _ignoring_auto(a, b) for a, b in members
@@ -66,7 +66,9 @@ def same_frame(old: GroupConfig, new: GroupConfig) -> bool:
 
 def classify(old: ProgramConfig, new: ProgramConfig) -> Change:
     """What is to be done about a process whose configuration was `old` and is to be `new`."""
-    return max((change for _, change in changes(old, new)), default=Change.NOTHING)
+    if old == new:  # at once, which most are
+        return Change.NOTHING
+    return max(change for _, change in changes(old, new))
 
 
 def kinds_of_change() -> Iterable[tuple[str, Change]]:

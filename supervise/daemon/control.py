@@ -11,6 +11,7 @@ from supervise.core.story import signal_name
 from supervise.daemon import namespec
 from supervise.daemon.info import Result, result
 from supervise.daemon.process import Process
+from supervise.daemon.slices import at_once
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, Fault
 from supervise.system.spawn import SpawnError, lookup
@@ -32,7 +33,7 @@ class Control:
     ) -> list[Result]:
         """Run `act` on every process that `specs` mean, all at the same time; results in the order asked for."""
         chosen, unknown = self._choose(specs)
-        results = await asyncio.gather(*map(act, chosen))
+        results = await at_once(act, chosen)
         return [*results, *(unknown_name(action, spec) for spec in unknown)]
 
     def _choose(self, specs: Iterable[str]) -> tuple[list[Process], list[str]]:
@@ -53,6 +54,9 @@ class Control:
 
     async def _start(self, process: Process, wait: bool, now: bool) -> Result:
         """supervisord's order of checks: the command, then the state, then the spawn, then an early death."""
+        group = self._supervisor.groups.get(process.group)
+        if group is None or group.processes.get(process.name) is not process:  # removed since it was chosen
+            return result("start", process, Fault.BAD_NAME)
         try:
             lookup(process.config, os.environ.get("PATH"))
         except SpawnError as exc:
@@ -97,7 +101,7 @@ class Control:
         order = namespec.in_starting_order(self._supervisor.groups, processes)[::-1]
         results: list[Result] = []
         for level in ([p for p in order if not is_listener(p)], [p for p in order if is_listener(p)]):
-            results += await asyncio.gather(*(self._stop(process, wait) for process in level))
+            results += await at_once(lambda process: self._stop(process, wait), level)
         return results
 
     async def _stop(self, process: Process, wait: bool) -> Result:
@@ -128,10 +132,10 @@ class Control:
         if list(specs) == [namespec.ALL]:
             with self._supervisor.sockets.kept(chosen):
                 stops = await self._stop_all(chosen, wait=True)
-                starts = await asyncio.gather(*(self._start(process, wait, now=True) for process in chosen))
+                starts = await at_once(lambda process: self._start(process, wait, now=True), chosen)
             return [*stops, *starts]
 
-        pairs = await asyncio.gather(*(self._restart(process, wait) for process in chosen))
+        pairs = await at_once(lambda process: self._restart(process, wait), chosen)
         unknowns = [unknown_name(action, spec) for action in ("stop", "start") for spec in unknown]
         return [*(stop for stop, _ in pairs), *(start for _, start in pairs), *unknowns]
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
@@ -11,6 +12,7 @@ from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, DaemonState, Start
 from supervise.daemon.memory import is_outdated
 from supervise.daemon.process import Group, Process
+from supervise.daemon.slices import at_once
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
 
@@ -58,7 +60,8 @@ class Updater:
         groups = self._supervisor.groups
         found = diff([group.config for group in groups.values()], self.config.groups)
         outdated = {name for name, group in groups.items() if any(map(is_outdated, group.processes.values()))}
-        changed = [each.name for each in self.config.groups if each.name in {*found.changed, *outdated}]
+        outdated.update(found.changed)
+        changed = [each.name for each in self.config.groups if each.name in outdated]
         return replace(found, changed=tuple(dict.fromkeys(changed)))
 
     def add(self, name: str) -> None:
@@ -98,7 +101,8 @@ class Updater:
             self._busy = False
 
     async def _carry_out(self, found: Diff, only: Sequence[str], dry_run: bool) -> list[Step]:
-        known = self._supervisor.groups.keys() | {group.name for group in self.config.groups}
+        wanted = {group.name: group for group in reversed(self.config.groups)}  # of equal names the first counts
+        known = self._supervisor.groups.keys() | wanted.keys()
         errors = [Step("error", name, None, f"ERROR: no such group: {name}") for name in only if name not in known]
 
         def chosen(names: Sequence[str]) -> list[str]:
@@ -108,12 +112,12 @@ class Updater:
         removed, changed = ([groups[name] for name in chosen(names)] for names in (found.removed, found.changed))
         touched = [process for group in (*removed, *changed) for process in group.processes.values()]
         with self._supervisor.sockets.kept(touched):  # what takes their place may listen there too
-            tasks = [self._remove(group, dry_run) for group in removed]
-            tasks += [self._change(group, self._configured(group.name), dry_run) for group in changed]
-            steps = [step for done in await asyncio.gather(*tasks) for step in done]
+            acts = [partial(self._remove, group, dry_run) for group in removed]
+            acts += [partial(self._change, group, wanted[group.name], dry_run) for group in changed]
+            steps = [step for done in await at_once(lambda act: act(), acts) for step in done]
             for name in chosen(found.added):
                 if not dry_run:
-                    self._appear(self._configured(name))
+                    self._appear(wanted[name])
                 steps.append(Step("added", name, None, f"{name}: added process group"))
         return [*errors, *steps]
 
@@ -175,9 +179,8 @@ class Updater:
     async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> None:
         wanted = {config.name: config for config in new.processes}
         named = [(step.kind, step.process or "") for step in plan]
-        await asyncio.gather(
-            *(self._replace(group.processes[name], wanted[name]) for k, name in named if k == "restart")
-        )
+        restarted = [name for kind, name in named if kind == "restart"]
+        await at_once(lambda name: self._replace(group.processes[name], wanted[name]), restarted)
         await self._supervisor.stop([group.processes[name] for kind, name in named if kind == "remove"])
         if not self._is_active(group):  # another client has removed it meanwhile, or ends everything
             return

@@ -7,6 +7,7 @@ that were never our children are watched by pidfd. Nothing here polls.
 import asyncio
 import ctypes
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+SLICE = 0.005  # seconds of reaping at a time
 
 logger = logging.getLogger("supervise")
 
@@ -33,6 +35,7 @@ class Reaper:
         self._loop, self._orphaned = loop, orphaned
         self._watched: dict[int, Ended] = {}
         self._holding, self._held = 0, dict[int, int]()
+        self._rest: asyncio.Handle | None = None  # will take the statuses that were too many for one turn of the loop
         loop.add_signal_handler(signal.SIGCHLD, self._signalled)
         # A thousand deaths at once overflow the pipe that wakes the loop. Nothing is lost by that, since `reap` takes
         # all there are; but the interpreter would say so on stderr each time.
@@ -63,21 +66,26 @@ class Reaper:
                 for pid, status in left.items():
                     self._orphan(pid, status)
 
-    def reap(self) -> None:
-        """Take every status that is there now. Errors of callbacks are logged and stop nothing."""
+    def reap(self, seconds: float = math.inf) -> bool:
+        """Take every status that is there now, for so long; whether that was enough.
+
+        Errors of callbacks are logged and stop nothing.
+        """
+        until = self._loop.time() + seconds
         with suppress(ChildProcessError):  # no children at all
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
+            while pid := (found := os.waitpid(-1, os.WNOHANG))[0]:
                 try:
-                    self._dispatch(pid, status)
+                    self._dispatch(*found)
                 except Exception:
                     logger.exception("could not report the end of process %d", pid)
+                if self._loop.time() > until:
+                    return False
+        return True
 
     def pause(self) -> None:
         """Take no statuses until `resume`: who ends meanwhile stays a zombie."""
         self._loop.remove_signal_handler(signal.SIGCHLD)
+        self._forget_rest()
 
     def resume(self) -> None:
         """Take them again, first those that are there."""
@@ -87,10 +95,23 @@ class Reaper:
     def close(self) -> None:
         """Stop listening to SIGCHLD; what is watched will not be told."""
         self._loop.remove_signal_handler(signal.SIGCHLD)
+        self._forget_rest()
 
     def _signalled(self) -> None:
         logger.debug("received SIGCHLD indicating a child quit")
-        self.reap()
+        if self._rest is None:  # there is a signal for each of many
+            self._some()
+
+    def _some(self) -> None:
+        """A thousand deaths at once must not keep the loop from everything else."""
+        self._rest = None
+        if not self.reap(SLICE):
+            self._rest = self._loop.call_soon(self._some)
+
+    def _forget_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
 
     def _dispatch(self, pid: int, status: int) -> None:
         if ended := self._watched.pop(pid, None):

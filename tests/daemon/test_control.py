@@ -125,6 +125,22 @@ def test_restart_of_the_running_leaves_the_others_alone(tmp_path: Path) -> None:
     run(story)
 
 
+def test_what_is_removed_before_its_turn_is_not_started(tmp_path: Path) -> None:
+    async def story() -> None:
+        stubborn = sh("b", "trap '' TERM; echo; while :; do sleep 1; done", stopwaitsecs=0.5)
+        async with supervising(tmp_path, group(sh("a", SLEEP)), group(stubborn)) as supervisor:
+            verbs, one = Control(supervisor), process(supervisor, "a")
+            await verbs.start(["all"], True, False)
+            await eventually(lambda: process(supervisor, "b").logs.stdout.tail_ring() != b"")
+            restart = asyncio.ensure_future(verbs.restart(["all"], wait=True, only_running=False))
+            await reach(supervisor, "a", State.STOPPED)
+            supervisor.remove_group("a")
+            assert brief(await restart)[2:] == ["start a BAD_NAME: a", "start b OK"]
+            assert one.state is State.STOPPED
+
+    run(story)
+
+
 def test_all_stops_by_descending_priority_and_listeners_last(tmp_path: Path) -> None:
     async def story() -> None:
         listener = sh("ear", SLEEP, kind="eventlistener")

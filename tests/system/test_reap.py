@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psutil
 import pytest
 
-from supervise.system.reap import Reaper, Watch, decode, describe
-from tests.tools import ROOT
+from supervise.system.reap import SLICE, Reaper, Watch, decode, describe
+from tests.tools import ROOT, wait_for
 
 LONG = 30.0
 
@@ -48,6 +50,52 @@ def test_every_exit_code_and_signal() -> None:
                 assert await end(own, start("sh", "-c", f"kill -{number} $$")) == (-number, False)
             assert orphans == []
             assert own.watched == frozenset()
+
+    asyncio.run(story())
+
+
+def test_others_have_their_turn_while_many_are_reaped() -> None:
+    async def story() -> None:
+        seen = list[str]()
+
+        def ended(*_: object) -> None:
+            if not seen:
+                asyncio.get_running_loop().call_soon(seen.append, "another")
+            seen.append("ended")
+            time.sleep(SLICE)
+
+        async with reaper() as (own, _):
+            pids = [start("sleep", "1000") for _ in range(5)]
+            for pid in pids:
+                own.watch(pid, ended)
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            async with asyncio.timeout(LONG):
+                while seen.count("ended") < len(pids):
+                    await asyncio.sleep(0.01)
+            assert seen[-1] == "ended"
+
+    asyncio.run(story())
+
+
+def test_what_is_left_to_reap_is_left_to_who_comes_next() -> None:
+    async def story() -> None:
+        seen = list[int]()
+        async with reaper() as (own, _):
+            pids = [start("sleep", "1000") for _ in range(3)]
+            for pid in pids:
+                own.watch(pid, lambda *_: (seen.append(1), time.sleep(SLICE)))
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            async with asyncio.timeout(LONG):
+                while not seen:
+                    await asyncio.sleep(0)
+            own.pause()
+            count = len(seen)
+            await asyncio.sleep(0.05)
+            assert len(seen) == count
+            own.resume()
+            assert len(seen) == len(pids)
 
     asyncio.run(story())
 
