@@ -33,12 +33,12 @@ def throughput(peer: Peer, size: Size, line: int, chunk: int) -> Figures:
         before = usage(daemons)
         (one.site.place / "go").touch()
 
-        everything = each * size.programs
-        until(lambda: sum(logged(one, name) for name in program.processes) >= everything, "all output", 0.002)
-        end = time.monotonic_ns()
-        spent = usage(daemons).since(before)
         begun = min(stamp.value for stamp in one.stamps.wait(size.programs, "begin"))
         done = [stamp.value - begun for stamp in one.stamps.wait(size.programs, "done")]
+        everything = each * size.programs
+        until(lambda: sum(logged(one, name) for name in program.processes) >= everything, "all output", 0.001)
+        end = time.monotonic_ns()
+        spent = usage(daemons).since(before)
         for name in program.processes:
             check(one, name, line, each)
     megabytes = everything / MEGABYTE

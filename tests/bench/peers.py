@@ -17,7 +17,7 @@ from typing import Literal
 import psutil
 
 from tests.bench.calls import Caller
-from tests.bench.children import Stamps, compiler, until
+from tests.bench.children import compiler, until
 from tests.daemons import Kind, client_command, configuration, daemon_command
 
 SUPERVISE, SUPERVISORD, RUNIT, LIMIT = "supervise", "supervisord", "runit", "limit"
@@ -50,8 +50,8 @@ class Site:
     child: str
 
     @property
-    def stamps(self) -> Stamps:
-        return Stamps(self.place / "stamps")
+    def stamps(self) -> Path:
+        return self.place / "stamps"
 
     @property
     def socket(self) -> Path:
@@ -97,7 +97,7 @@ class Peer:
         """The command line of the process; `process` is how the configuration spells its name."""
         words = program.words.replace("{log}", str(self.log(site, name))).replace("{place}", str(site.place))
         words = words.replace("{name}", name)
-        return f"{site.child} {site.place}/stamps {process or name} {words}"
+        return f"{site.child} {site.stamps} {process or name} {words}"
 
 
 class Ini(Peer):

@@ -84,7 +84,7 @@ def running(peer: Peer, programs: Sequence[Program], more: str = "", *, ready: b
     place.chmod(0o755)
     try:
         site = Site(place, child())
-        stamps = site.stamps
+        stamps = Stamps(site.stamps)
         command = peer.prepare(site, programs, more)
         with (place / "output").open("ab") as output:
             env, began = environment(place), time.monotonic_ns()

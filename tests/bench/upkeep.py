@@ -50,6 +50,7 @@ def files(peer: Peer, size: Size) -> Figures:
     with running(peer, [Program("p", log="auto")]) as one:
         alone = descriptors(one.daemons)
     with running(peer, [Program("p", count=size.programs, log="auto")]) as one:
+        time.sleep(0.3)
         together = descriptors(one.daemons)
         for turn in range(2):
             one.command("restart", "all")
