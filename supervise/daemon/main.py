@@ -11,14 +11,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 from supervise.config.model import Config, OnLeftover
 from supervise.core.events import DaemonChanged, DaemonState, Notification
 from supervise.daemon import leftovers
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
+from supervise.daemon.complaints import Complaints
 from supervise.daemon.endings import Endings
 from supervise.daemon.ground import API, Ground, Options, StartError, complaint, prepare, report_refusal
 from supervise.daemon.lifecycle import Lifecycle
@@ -81,7 +80,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
 async def _live(ground: Ground) -> int:
     """The life in the loop, until everything has been shut down: the exit status. Raises StartError."""
     loop, config = asyncio.get_running_loop(), ground.config
-    loop.set_exception_handler(_complain)
+    loop.set_exception_handler(Complaints())
     daemon = config.daemon
     logs = Logs(
         loop,
@@ -245,10 +244,3 @@ def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:
         os.umask(new.daemon.umask)
     supervisor.serverurl = new.serverurl
     ground.config = new
-
-
-def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody caught: said, and never fatal."""
-    error = context.get("exception")
-    with suppress(Exception):
-        log.critical("internal error: %s", context["message"], exc_info=error)

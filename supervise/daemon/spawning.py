@@ -1,6 +1,7 @@
 """Spawning: everything one start needs, and many starts in a row without stalling the loop."""
 
 import asyncio
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from supervise.daemon.sockets import Sockets
 from supervise.daemon.trees import Trees
 from supervise.system.activation import Launch
 from supervise.system.environment import environment
-from supervise.system.spawn import Child, lookup, spawn
+from supervise.system.spawn import Child, SpawnError, lookup, spawn
 
 SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
 
@@ -53,6 +54,14 @@ class Spawning:
 
     def start(self, process: Process, serverurl: str | None) -> Child:
         """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""
+        try:
+            return self._start(process, serverurl)
+        except OSError as why:  # its pipes, or the sockets it is to have
+            if why.errno not in {errno.EMFILE, errno.ENFILE}:
+                raise
+            raise SpawnError("fork", why.errno, f"too many open files to spawn '{process.name}'") from None
+
+    def _start(self, process: Process, serverurl: str | None) -> Child:
         config = process.config
         filename, argv = lookup(config, self._environ.get("PATH"))
         launch = Launch(filename, argv, environment(config, self._environ, serverurl))

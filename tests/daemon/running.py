@@ -1,9 +1,10 @@
 """A supervisor in this very process, with real children, for tests of the daemon's rooms."""
 
 import asyncio
+import resource
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from supervise.config.model import GroupConfig, ProgramConfig
@@ -94,3 +95,18 @@ def record(supervisor: Supervisor) -> list[str]:
 
     supervisor.bus.listen(note)
     return seen
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Inside, this process cannot open anything."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as taken:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[1]), limits[1]))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.enter_context(open("/dev/null", "rb"))
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from supervise.core.events import State
+from supervise.core.events import Start, State
 from supervise.daemon import spawning
 from supervise.daemon.process import Process
 from supervise.daemon.spawning import Spawning
 from supervise.system.spawn import SpawnError
-from tests.daemon.running import eventually, group, process, program, run, sh, supervising
+from tests.daemon.running import eventually, group, no_descriptors, process, program, reach, run, sh, supervising
 
 
 def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,5 +67,18 @@ def test_what_cannot_be_spawned_says_why_and_leaves_nothing(tmp_path: Path) -> N
             with pytest.raises(SpawnError, match="can't find command '/no/such'"):
                 queue.start(one, None)
             assert one.state is State.STOPPED
+
+    run(story)
+
+
+def test_without_descriptors_it_says_so_and_tries_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
+            one = process(supervisor, "p")
+            with no_descriptors():
+                supervisor.tell(one, Start())
+                await reach(supervisor, "p", State.BACKOFF)
+            assert one.machine.reason == "too many open files to spawn 'p'"
+            await reach(supervisor, "p", State.RUNNING)
 
     run(story)

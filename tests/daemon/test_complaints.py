@@ -1,0 +1,50 @@
+"""What nobody caught."""
+
+import asyncio
+import logging
+import socket
+
+import pytest
+
+from supervise.daemon.complaints import Complaints
+from tests.daemon.running import PATIENCE, no_descriptors
+
+
+def test_one_line_for_connections_that_have_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio says it for every connection that it would accept, and again after a second."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(Complaints())
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        with socket.socket() as client:
+            with no_descriptors():
+                client.connect(server.sockets[0].getsockname())
+                async with asyncio.timeout(PATIENCE):
+                    while not caplog.records:
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(1.5)  # it has tried again
+            client.setblocking(False)
+            async with asyncio.timeout(PATIENCE):
+                assert await loop.sock_recv(client, 1) == b"", "it was accepted after all"
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(story())
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith("too many open files (limit ")
+
+
+def test_anything_else_is_an_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(Complaints())
+        loop.call_soon(lambda: 1 // 0)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    (record,) = caplog.records
+    assert record.levelno == logging.CRITICAL
+    assert record.getMessage().startswith("internal error: ")
+    assert record.exc_info
