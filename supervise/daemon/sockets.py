@@ -53,7 +53,7 @@ class Sockets:
             for config in needs:
                 shared = self._shared.setdefault(_address(config), _Shared())
                 shared.users.add(process)
-                if shared.listening is None and machine.pid is not None:  # it was adopted
+                if shared.listening is None:  # unless a daemon before us had it open, it is made when it is needed
                     shared.listening = self._recovered(config, machine.pid if is_alive(process) else None)
                     self._hold(shared.listening)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -10,10 +11,12 @@ import urllib.request
 import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.daemons import Daemon, Supervisors, configuration
+from tests.e2e.test_survival import in_background, kill, pid_of
 from tests.tools import free_ports, need, wait_for
 
 APP = """
@@ -172,6 +175,69 @@ def test_a_stop_refuses_and_the_daemon_keeps_nothing(supervisors: Supervisors) -
         daemon.ctl("start", "app")
         daemon.ctl("stop", "app")
     assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= len(before)
+    assert daemon.stop() == 0
+
+
+# Answers a few clients, each with its pid, and leaves: most of the time nobody accepts.
+SHORT_LIVED = """
+import os, signal, socket, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+listener = socket.socket(fileno=3)
+for _ in range(20):
+    client, _ = listener.accept()
+    client.recv(1000)
+    client.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n%d" % os.getpid())
+    client.close()
+    if signal.sigpending():
+        break
+time.sleep(0.1)
+"""
+ALONE = """
+[socket:web]
+address = 127.0.0.1:{port}
+[program:short]
+command = {python} -I -S {{place}}/short.py
+sockets = web
+startsecs = 0
+autorestart = true
+"""
+
+
+def started(log: Path) -> int:
+    return log.read_text().count("supervisord started with pid")
+
+
+@pytest.mark.parametrize("how", ["keeper", "nobody", "upgrade"])
+def test_no_client_is_refused_over_the_death_of_the_daemon(supervisors: Supervisors, how: str) -> None:
+    """Those who come while neither daemon nor program runs wait in the queue of the socket, which somebody has open."""
+    place = supervisors.place()
+    (port,) = free_ports(1)
+    (place / "short.py").write_text(SHORT_LIVED)
+    config, url = ALONE.format(port=port, python=sys.executable), f"http://127.0.0.1:{port}/"
+    if how == "keeper":
+        with in_background(place, config) as pidfile, load(url):
+            for _ in range(3):
+                kill(pidfile)
+                os.kill(pid_of(place, "short"), signal.SIGTERM)
+                fetch(url)
+        assert (place / "main.log").read_text().count("Creating socket") == 1
+        return
+    if how == "nobody":  # then the program has it open
+        (place / "short.py").write_text(SHORT_LIVED.replace("range(20)", "range(1_000_000)"))
+    daemon = supervisors.start("supervise", config, place=place)
+    with load(url):
+        for times in (1, 2, 3):
+            if how == "upgrade":
+                daemon.process.send_signal(signal.SIGUSR1)
+                wait_for(lambda log=place / "main.log", times=times: started(log) == times + 1)
+                daemon.disconnect()
+            else:
+                daemon.stop(signal.SIGKILL)
+                fetch(url)
+                daemon = supervisors.run("supervise", daemon.config, place)
+                assert daemon.ctl("restart", "short").returncode == 0
+            fetch(url)
+    assert daemon.log.count("Creating socket") == 1
     assert daemon.stop() == 0
 
 
