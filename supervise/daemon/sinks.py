@@ -101,12 +101,12 @@ class Sink:
         file, before = self.file, self.file.total
         try:
             with _Inside(self, worker, now):
+                if self._pump.hung:
+                    self._avoid_hung_device()
                 if now >= self._check_at:
                     self._check(now)
                 if file.fd < 0:
                     self._open()
-                elif self._pump.hung:
-                    self._avoid_hung_device()
                 file.write(data, worker.intent)
             if file.rotation_problem or self.problem:
                 self._note(file.rotation_problem, now)
@@ -315,6 +315,7 @@ class Sinks:
         path = os.path.abspath(path)
         if (sink := self._open.get(path)) is None:
             sink = self._open[path] = Sink(path, self._pump)
+            sink.file.configure(maxbytes, backups)  # which nobody uses yet
         else:
             sink.users += 1
         if (maxbytes, backups) != (sink.file.maxbytes, sink.file.backups):

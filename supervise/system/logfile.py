@@ -10,6 +10,7 @@ from supervise.system.intent import Recorder
 
 LONGEST_LINE = 1 << 20  # bytes beyond the limit after which even a line is cut, so that a file has a hard bound
 NEWLINE = 0x0A
+FRONT = 64  # backups that are renamed at every rotation; where there may be many more, these are as seldom as this
 
 
 class NotAFileError(OSError):
@@ -23,6 +24,10 @@ class LogFile:
     `backups` 0 the file is emptied. Unlike supervisord, a file is rotated *before* it would pass the limit and always
     after a newline. So no line is cut, and a file is larger than `maxbytes` by at most the rest of one line that began
     below the limit, or by one line that alone is larger; a line more than LONGEST_LINE beyond the limit is cut there.
+
+    To rename thousands of backups at every rotation takes a disk longer than to write what is logged meanwhile. Where
+    `backups` is more than twice FRONT, those behind the first FRONT are moved by FRONT numbers at once: their numbers
+    have gaps, never another order, and up to FRONT fewer than `backups` are kept.
 
     The file is opened at the first write and may be closed at any time: a silent program costs no descriptor.
     """
@@ -169,14 +174,35 @@ class LogFile:
 
     def _shift(self) -> None:
         # Only what stands in the way is moved: so a rotation in whose middle we were killed is completed by the next.
-        taken = takewhile(lambda each: os.path.lexists(f"{self.path}.{each}"), range(1, self.backups))
-        for number in reversed(list(taken)):
+        many = self.backups > 2 * FRONT
+        taken = list(takewhile(self._is_taken, range(1, FRONT + 1 if many else self.backups)))
+        if many and len(taken) == FRONT:
+            os.replace(f"{self.path}.{taken.pop()}", f"{self.path}.{self._place_behind()}")
+        for number in reversed(taken):
             os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
         with contextlib.suppress(FileNotFoundError):  # deleted behind our back: the new one is wanted all the same
             os.replace(self.path, f"{self.path}.1")
         old = os.fstat(self.fd)
         self.open()
         _resemble(self.fd, old)
+
+    def _is_taken(self, number: int) -> bool:
+        return os.path.lexists(f"{self.path}.{number}")
+
+    def _place_behind(self) -> int:
+        """The highest free number between the first FRONT backups and all others; these make room if need be."""
+        free = len(list(takewhile(lambda number: not self._is_taken(number), range(FRONT + 1, 2 * FRONT + 1))))
+        if free:
+            return FRONT + free
+        start = os.path.basename(self.path) + "."
+        names = [name for name in os.listdir(os.path.dirname(self.path) or ".") if name.startswith(start)]
+        numbers = [int(name[len(start) :]) for name in names if name[len(start) :].isdecimal()]
+        for number in sorted(numbers, reverse=True):
+            if FRONT < number <= self.backups - FRONT:
+                os.replace(f"{self.path}.{number}", f"{self.path}.{number + FRONT}")
+            elif FRONT < number <= self.backups:
+                os.unlink(f"{self.path}.{number}")
+        return 2 * FRONT
 
     def clear(self) -> None:
         """Empty the file, whether it is open or not; backups stay."""

@@ -32,8 +32,11 @@ from supervise.daemon.filters import Filters
 from supervise.daemon.logs import Logs
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.unfinished import Unfinished
+from supervise.system import logfile
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
+
+logfile.FRONT = 2  # so that a few backups are many
 
 ROOMS = (
     "intent",

@@ -3,13 +3,14 @@
 import errno
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervise.system.logfile import LONGEST_LINE, LogFile, NotAFileError
+from supervise.system.logfile import FRONT, LONGEST_LINE, LogFile, NotAFileError
 from tests.tools import need_root
 
 
@@ -228,3 +229,21 @@ def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
     name = "/dev/null" if kind == "device" else str(path)
     with pytest.raises(IsADirectoryError if kind == "directory" else NotAFileError):
         LogFile(name).open()
+
+
+def test_many_backups_are_not_all_renamed_every_time(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "log"), 10, 3 * FRONT)
+    ages: list[dict[str, float]] = []
+    for number in range(5 * FRONT):
+        file.write(b"%08d\n" % number)
+        ages.append({path.name: path.stat().st_ctime_ns for path in tmp_path.iterdir()})
+        backups = sorted(tmp_path.glob("log.*"), key=lambda path: -int(path.suffix[1:]))
+        found = [int(path.read_bytes()) for path in backups]
+        assert found == list(range(number - len(found), number))
+        assert len(found) >= min(number, 2 * FRONT)
+        assert len(found) <= 3 * FRONT
+        assert not backups or int(backups[0].suffix[1:]) <= 3 * FRONT
+    assert [path.name for path in backups[-FRONT:]] == [f"log.{each}" for each in range(FRONT, 0, -1)]
+    moved = [sum(before.get(name) != at for name, at in after.items()) for before, after in pairwise(ages)]
+    assert sum(each > FRONT + 3 for each in moved) <= 5
+    file.close()
