@@ -172,6 +172,8 @@ class Control:
         log.debug("sending %s (pid %d) sig %s", process.name, pid, signal_name(number))
         try:
             self._supervisor.send(process, number)
+        except ProcessLookupError:  # it has just ended, which is about to be told
+            return result("signal", process, Fault.NOT_RUNNING)
         except OSError as exc:
             return result("signal", process, Fault.FAILED, f"{process.namespec}: {exc.strerror}")
         return result("signal", process)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,12 @@ def test_all_stops_by_descending_priority_and_listeners_last(tmp_path: Path) -> 
     run(story)
 
 
+def ended() -> int:
+    """The pid of a process that is no more."""
+    with subprocess.Popen(["true"]) as child:
+        return child.pid
+
+
 def test_signals(tmp_path: Path) -> None:
     async def story() -> None:
         config = sh("p", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.02; done")
@@ -172,6 +179,9 @@ def test_signals(tmp_path: Path) -> None:
                 assert brief(await verbs.signal(["p"], name)) == ["signal p OK"]
             await eventually(lambda: b"hup" in one.logs.stdout.tail_ring())
             assert brief(await verbs.signal(["p"], "NONSENSE")) == ["signal p BAD_SIGNAL: NONSENSE"]
+            pid, one.machine.pid = one.machine.pid, ended()  # as if it had, and its end had still to be told
+            assert brief(await verbs.signal(["p"], "HUP")) == ["signal p NOT_RUNNING: p"]
+            one.machine.pid = pid
             await verbs.stop(["p"], True)
             assert brief(await verbs.signal(["p"], "NONSENSE")) == ["signal p BAD_SIGNAL: NONSENSE"]
             assert brief(await verbs.signal(["p:*"], "NONSENSE")) == ["signal p NOT_RUNNING: p"]

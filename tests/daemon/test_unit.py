@@ -25,12 +25,12 @@ def test_what_the_daemon_relies_on() -> None:
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(UNIT)
     service = unit["Service"]
-    assert (service["Type"], service["Restart"], service["Delegate"]) == ("notify", "on-failure", "yes")
+    assert (service["Type"], service["Restart"], service["Delegate"]) == ("notify", "always", "yes")
     assert service["KillMode"] == "process", "a daemon that is killed takes nobody with it"
     assert int(service["FileDescriptorStoreMax"]) > 4096
     assert service["Environment"].startswith("FDSTORE=")
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
-    assert service["RestartPreventExitStatus"] == "2"
+    assert service["RestartPreventExitStatus"] == "0 2", "who was told to end stays down"
     assert service["WatchdogSec"]
     assert service["ExecReload"].endswith("kill -HUP $MAINPID")
     assert "supervise" in service["ExecStart"].split()
