@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy
-from tests.tools import PATIENCE, alive, wait_for
+from tests.tools import PATIENCE, ROOT, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,12 +40,18 @@ autostart = false
 
 @contextmanager
 def in_background(
-    place: Path, programs: str = PROGRAMS, supervisord: str = "", *options: str, prefix: tuple[str, ...] = ()
+    place: Path,
+    programs: str = PROGRAMS,
+    supervisord: str = "",
+    *options: str,
+    prefix: tuple[str, ...] = (),
+    path: Path = ROOT,
 ) -> Iterator[Path]:
     """A daemon with its keeper; the pidfile. Told to end afterwards, and waited for."""
     (place / "s.conf").write_text(configuration(place, programs, supervisord))
     command = [*prefix, *daemon_command("supervise"), "-c", str(place / "s.conf"), *options]
-    subprocess.run(command, env=environment(place), cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    env = environment(place, PYTHONPATH=f"{path}:{ROOT}")
+    subprocess.run(command, env=env, cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
     pidfile = place / "main.pid"
     keeper = psutil.Process(psutil.Process(int(pidfile.read_text())).ppid())
     try:
@@ -229,6 +235,35 @@ def test_without_a_keeper_it_goes_on_alone(place: Path) -> None:
         command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
         subprocess.run(command, env=environment(place), cwd=place, check=True, timeout=60, stdin=subprocess.DEVNULL)
         assert pid_of(place, "cat") == pid
+
+
+# Runs in every interpreter of the test: new code that passes its rehearsal, and then fails as a daemon.
+BROKEN = """
+import os
+if "SUPERVISE_HANDOVER" in os.environ and os.path.exists(os.environ["TEST_PLACE"] + "/broken"):
+    with open(os.environ["TEST_PLACE"] + "/tries", "a") as file:
+        file.write("try\\n")
+    raise SystemExit("this version is broken")
+"""
+
+
+def test_an_upgrade_to_code_that_fails_late(place: Path) -> None:
+    """Then the daemon has died, which programs do not notice; the keeper tries until the code has been mended."""
+    (place / "sitecustomize.py").write_text(BROKEN)
+    with in_background(place, path=place) as pidfile:
+        pids = {name: pid_of(place, name) for name in ("lines", "cat")}
+        (place / "broken").touch()
+        os.kill(int(pidfile.read_text()), signal.SIGUSR1)
+        wait_for(lambda: (place / "tries").read_text().count("try") >= 3)
+        (place / "broken").unlink()
+        wait_for(lambda: info(place, "lines")["statename"] == "RUNNING")
+        assert {name: pid_of(place, name) for name in pids} == pids
+        kill(pidfile)
+        assert {name: pid_of(place, name) for name in pids} == pids
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.stopProcess("lines")
+    numbers = [int(line.split()[1]) for line in (place / "lines.log").read_text().splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_two_that_race_to_adopt(supervisors: Supervisors) -> None:
