@@ -502,6 +502,8 @@ def test_b66_logs_follow_no_link_of_somebody_else(supervisors: Supervisors) -> N
     with contextlib.suppress(xmlrpc.client.Fault):
         daemon.rpc.supervisor.clearProcessLogs("web")
     assert target.read_text() == "precious"
+    supervisors.start("supervisord", text)
+    wait_for(lambda: "overwritten" in target.read_text(), "supervisord follows it, as root")
 
 
 # B67
