@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from supervise.system.reap import Watch
 
 MARK = "SUPERVISE_TREE"  # in the environment of a program without a cgroup: what has left its session is known by it
+ENVIRON = 64 << 10  # bytes of an environment that are looked at
 HASTE = 5  # looks in a row, without a pause, at what comes up while others end
 
 
@@ -43,7 +44,7 @@ class Tree(Protocol):
 class Session(NamedTuple):
     """All of a session, and with a `mark` (a value of MARK) what has left it: whoever inherited that environment.
 
-    One look at all processes, about 1 µs for each, and 10 µs with a mark. Without `sid`, only the mark counts.
+    One look at all processes, about 2 µs for each, and 12 µs with a mark. Without `sid`, only the mark counts.
     """
 
     sid: int | None
@@ -53,14 +54,20 @@ class Session(NamedTuple):
         return (int(name) for name in os.listdir("/proc") if name.isdecimal())
 
     def has(self, pid: int) -> bool:
-        if pid in {os.getpid(), os.getppid()}:  # we may have been started by a program of ours
+        try:
+            session = os.getsid(pid)
+            inside = session == self.sid or (self.mark != "" and session != 0 and self._is_marked(pid))
+        except OSError:  # it is gone, or may not be looked at
             return False
-        with suppress(OSError):
-            return os.getsid(pid) == self.sid or (bool(self.mark) and self._is_marked(pid))
-        return False
+        return inside and pid not in {os.getpid(), os.getppid()}  # we may have been started by a program of ours
 
     def _is_marked(self, pid: int) -> bool:
-        return f"{MARK}={self.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)  # a Path would take three times as long
+        try:
+            environ = os.read(fd, ENVIRON)
+        finally:
+            os.close(fd)
+        return f"{MARK}={self.mark}".encode() in environ.split(b"\0")
 
     def kill(self) -> None:
         """By process group: a process that is about to fork, in a group that is killed, does not."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_we_are_never_killed_ourselves(groups: Cgroups) -> None:
         f"groups = Cgroups({groups.called('')!r}); print(groups.find('p'), groups.around(os.getpid(), 'p'))"
     )
     with groups.within("p"):
-        child = subprocess.Popen(["python3", "-c", inside], stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen([sys.executable, "-c", inside], stdout=subprocess.PIPE, text=True)
     assert child.communicate()[0].split() == ["None", "None"], "a program of ours has started us: its group is ours"
 
 
@@ -144,7 +145,7 @@ def test_where_none_can_be_made_it_says_why(groups: Cgroups, world: str, why: st
         "from supervise.system.cgroup import Cgroups; groups = Cgroups('supervise-x-'); "
         "print(groups.within('p').__enter__(), groups.find('p'), groups.problem)"
     )
-    command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none /run; {world}; exec python3 -c "{script}"']
+    command = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none /run; {world}; exec {sys.executable} -c "{script}"']
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("None None "), done
     assert why in done.stdout

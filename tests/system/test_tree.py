@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_what_does_not_end_is_named(session: Callable[[str], Shell]) -> None:
 def test_zombies_do_not_count(session: Callable[[str], Shell]) -> None:
     """A member that has ended but was not reaped by its parent must not be waited for."""
     parent = subprocess.Popen(
-        ["python3", "-c", "import os, time; os.setsid(); os.fork() or os._exit(0); time.sleep(1000)"]
+        [sys.executable, "-c", "import os, time; os.setsid(); os.fork() or os._exit(0); time.sleep(1000)"]
     )
     try:
 
@@ -150,7 +151,7 @@ def test_a_process_whose_first_thread_has_ended_still_counts() -> None:
     """The kernel shows it as a zombie, but others of it go on."""
     script = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(1000,)).start(); "
     script += "ctypes.CDLL(None).pthread_exit(None)"
-    with subprocess.Popen(["python3", "-c", script], start_new_session=True) as one:
+    with subprocess.Popen([sys.executable, "-c", script], start_new_session=True) as one:
         wait_for(lambda: ") Z " in Path(f"/proc/{one.pid}/stat").read_text())
         assert [member.pid for member in leftovers([Session(one.pid)])] == [one.pid]
         one.kill()
@@ -177,7 +178,7 @@ def test_we_are_no_part_of_our_trees(monkeypatch: pytest.MonkeyPatch) -> None:
         "print(tree.has(os.getpid()), tree.has(os.getppid()))"
     )
     done = subprocess.run(
-        ["python3", "-c", script], env=os.environ | {MARK: "me-web"}, text=True, capture_output=True, check=True
+        [sys.executable, "-c", script], env=os.environ | {MARK: "me-web"}, text=True, capture_output=True, check=True
     )
     assert done.stdout == "False False\n"
 
