@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from supervise.system.pipes import LARGE, ended, enlarge, open_pipe, pending
+from supervise.system.pipes import LARGE, ended, enlarge, open_inlet, open_pipe, pending
 from tests.tools import need_root, wait_for
 
 
@@ -20,6 +20,20 @@ def test_a_writer_outlives_its_reader() -> None:
     os.close(reader)
     child.communicate(b"go\n", timeout=60)
     assert child.returncode == 7
+
+
+def test_a_reader_outlives_its_writer() -> None:
+    child_end, writer = open_inlet()
+    code = "import sys; print(sys.stdin.readline(), end='', flush=True); print(sys.stdin.readline(), end='')"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=child_end, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    os.close(child_end)
+    os.write(writer, b"one\n")
+    assert child.stdout.readline() == "one\n"
+    os.close(writer)  # and there is no end of file
+    with open(f"/proc/{child.pid}/fd/0", "wb") as again:
+        again.write(b"two\n")
+    assert child.communicate(timeout=60)[0] == "two\n"
 
 
 def test_descriptors_are_closed_on_exec_and_ours_does_not_block() -> None:

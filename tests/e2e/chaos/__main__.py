@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.chaos [--seed N] [--minutes M] [--kills K] [--programs P]`: status 0 if nothing is wrong.
+"""`python -m tests.e2e.chaos [--seed N] [--minutes M] [--kills K] [--programs P] [--keeper]`: 0 if nothing is wrong.
 
 The logs are in memory by default: when a disk stalls for more than a second (`daemon.logs.STALL`), the daemon keeps
 the output meanwhile, and that is lost with it.
@@ -20,10 +20,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--programs", type=int, default=50)
     parser.add_argument("--on", metavar="DIR", default="/dev/shm", help="file system of the logs (default: memory)")
+    parser.add_argument("--keeper", action="store_true", help="a real one; it starts a daemon at once every 10 seconds")
     given = parser.parse_args(words)
     tempfile.tempdir = given.on
     print(f"seed {given.seed}", flush=True)
-    world = World(given.seed, given.programs)
+    world = World(given.seed, given.programs, keeper=given.keeper)
     try:
         world.run(given.minutes, given.kills)
         print(world.judge())

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import xmlrpc.client
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,19 @@ from typing import Any
 import psutil
 
 from supervise.system.pipes import pending
-from tests.daemons import Daemon, Supervisors, configuration, wait_answer
-from tests.e2e.chaos.oracle import judge_ends, judge_logs, runs
-from tests.tools import belonging_to
+from tests.daemons import Daemon, Supervisors, configuration, proxy, wait_answer
+from tests.e2e.chaos.oracle import Told, judge_ends, judge_events, judge_logs, runs
+from tests.tools import belonging_to, wait_for
 
-KINDS = ("steady", "crasher", "long", "both", "shared", "merged", "forker", "killer", "stubborn", "crasher")
-VERBS = ("start", "start", "stop", "restart", "restart", "signal", "rotate", "update", "status")
+KINDS = (
+    *("steady", "captured", "listener", "crasher", "fcgi", "activated", "both", "forker", "killer", "merged"),
+    *("long", "shared", "stubborn", "crasher"),
+)
+VERBS = ("start", "start", "stop", "restart", "restart", "signal", "rotate", "update", "status", *["event"] * 6)
+RARE = ("upgrade", "upgrade", "upgrade", "reload")
 CHILD = Path(__file__).with_name("child.py")
+PAUSE = 10.5  # seconds of a daemon's life after which the keeper starts the next one at once
+SHUTDOWN_STATE = 6  # the fault's number
 SETTLED = 1.0  # seconds after which what a dead program has written has been read by a daemon that lives
 
 
@@ -71,20 +78,26 @@ class Safe:
 class World:
     """One run."""
 
-    def __init__(self, seed: int, programs: int) -> None:
+    def __init__(self, seed: int, programs: int, *, keeper: bool = False) -> None:
+        """With `keeper` the daemon has a real one, which starts it again; otherwise we play both."""
+        self.keeper = keeper
         self.chance, self.fate = random.Random(seed), random.Random(f"fate {seed}")  # for operations, for deaths
         self.supervisors = Supervisors()
         self.place = self.supervisors.place()
-        for name in ("ledgers", "locks"):
+        for name in ("ledgers", "locks", "heard"):
             (self.place / name).mkdir()
-        self.safe = Safe(self.place)
+        self.safe = Safe(self.place) if not keeper else None
+        self.told: list[Told] = []
+        self.reloads: list[tuple[float, float]] = []
         self.names = [f"p{number:02}" for number in range(programs)]
         self.kinds = {name: KINDS[number % len(KINDS)] for number, name in enumerate(self.names)}
         self.versions = dict.fromkeys(self.names, 0)
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.lock = threading.Lock()  # held while the daemon is replaced
-        self.daemon: Daemon = self.supervisors.start("supervise", self.programs(), place=self.place)
+        self.daemon: Daemon = self.supervisors.start(
+            "supervise", self.programs(), place=self.place, options=("-n", "--respawn") if keeper else ("-n",)
+        )
         self.born = time.monotonic()
 
     def programs(self) -> str:
@@ -93,23 +106,39 @@ class World:
 
     def program(self, name: str) -> str:
         kind = self.kinds[name]
+        section = {"listener": "eventlistener", "fcgi": "fcgi-program"}.get(kind, "program")
+        always = kind in ("killer", "forker", "listener", "fcgi", "activated")
         lines = [
-            f"[program:{name}]",
+            f"[{section}:{name}]",
             f"command = {sys.executable} -I -S {CHILD} {self.place} {name} {kind}",
             f"environment = VERSION={self.versions[name]},TEST_PLACE={self.place}",
             "startsecs = 0",
             "startretries = 1000000",
             f"exitcodes = 0,{self.names.index(name) % 4}",
-            f"autorestart = {'true' if kind in ('killer', 'forker') else 'unexpected'}",
-            f"stdout_logfile = {self.place}/{name}.out",
+            f"autorestart = {'true' if always else 'unexpected'}",
             f"stderr_logfile = {self.place}/{name}.{'out' if kind == 'shared' else 'err'}",
-            f"redirect_stderr = {'true' if kind == 'merged' else 'false'}",
-            f"stdout_logfile_maxbytes = {0 if kind == 'steady' else 40000 + self.versions[name]}",
-            "stdout_logfile_backups = 3000",
             f"stderr_logfile_maxbytes = {40000 + self.versions[name] if kind == 'shared' else 0}",
             "stderr_logfile_backups = 3000",
             f"stopwaitsecs = {1 if kind == 'stubborn' else 30}",
         ]
+        match kind:
+            case "listener":
+                lines += ["events = REMOTE_COMMUNICATION,PROCESS_COMMUNICATION", "buffer_size = 1000000"]
+                lines += ["stdout_logfile = NONE"]
+            case _:
+                lines += [
+                    f"stdout_logfile = {self.place}/{name}.out",
+                    f"stdout_logfile_maxbytes = {0 if kind == 'steady' else 40000 + self.versions[name]}",
+                    "stdout_logfile_backups = 3000",
+                    f"redirect_stderr = {'true' if kind == 'merged' else 'false'}",
+                ]
+        match kind:
+            case "captured":
+                lines += ["stdout_capture_maxbytes = 10000"]
+            case "fcgi":
+                lines += [f"socket = unix://{self.place}/{name}.sock"]
+            case "activated":
+                lines += [f"sockets = {name}", "", f"[socket:{name}]", f"address = {self.place}/{name}.sock"]
         return "\n".join(lines) + "\n\n"
 
     def configure(self) -> None:
@@ -122,7 +151,7 @@ class World:
 
     def operate(self) -> None:
         """Do one thing that an operator might do. A daemon that dies meanwhile is no mistake."""
-        verb = self.chance.choice(VERBS) if self.chance.random() < 0.95 else "upgrade"
+        verb = self.chance.choice(VERBS if self.chance.random() < 0.97 else RARE)
         name = self.chance.choice(self.names)
         body: dict[str, Any] = {"action": verb, "names": [name], "wait": self.chance.random() < 0.5}
         if verb == "signal":
@@ -136,6 +165,10 @@ class World:
                 answer = self.call("GET", "/processes")
             elif verb == "upgrade":
                 answer = self.call("POST", "/daemon/upgrade", {})
+            elif verb == "event":
+                answer = self.tell_event()
+            elif verb == "reload":
+                answer = self.reload()
             else:
                 answer = self.call("POST", "/actions", body)
         except (OSError, http.client.HTTPException):
@@ -153,12 +186,42 @@ class World:
         )
         return json.loads(answer) if status < 400 or status == 503 else f"{status} {answer[:300]!r}"
 
+    def tell_event(self) -> str | None:
+        """Some numbered events: what is accepted has to be heard."""
+        for _ in range(self.chance.choice((1, 1, 20))):
+            said, at = f"number-{self.done['accepted']}-{time.monotonic_ns()}", time.time()
+            with proxy(self.daemon.socket) as rpc:
+                try:
+                    rpc.supervisor.sendRemoteCommEvent("chaos", said)
+                except xmlrpc.client.Fault as fault:
+                    return None if fault.faultCode == SHUTDOWN_STATE else repr(fault)
+            self.told.append(Told(said, at))
+            self.done["accepted"] += 1
+        return None
+
+    def reload(self) -> Any:
+        """Events that wait are thrown away with everything else."""
+        begun = time.time()
+        try:
+            return self.call("POST", "/daemon/reload", {})
+        finally:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                while isinstance(self.call("GET", "/processes"), str):
+                    time.sleep(0.05)
+            self.reloads.append((begun, time.time() + 5))
+
     # Death
 
     def kill(self) -> None:
         """SIGKILL, at whatever the daemon is doing, and a new one after a while; that may be killed early, too."""
         with self.lock:
             again = True
+            while self.keeper and again:
+                old = self.pid
+                os.kill(old, signal.SIGKILL)
+                self.done["kill"] += 1
+                wait_for(lambda old=old: self.pid not in (old, self.daemon.pid), "another daemon")
+                again = self.fate.random() < 0.1
             while again:
                 self.daemon.process.kill()
                 self.daemon.process.wait()
@@ -173,6 +236,11 @@ class World:
             wait_answer(self.daemon)
             self.born = time.monotonic()
 
+    @property
+    def pid(self) -> int:
+        """The daemon's own."""
+        return int((self.place / "main.pid").read_text() or 0) if self.keeper else self.daemon.pid
+
     def run(self, minutes: float, kills: int) -> None:
         """Operate for so long, with that many deaths, spread evenly."""
         begun = time.monotonic()
@@ -180,10 +248,12 @@ class World:
         caller = threading.Thread(target=self._call_for, args=(begun + minutes * 60,))
         caller.start()
         while time.monotonic() < begun + minutes * 60:
-            if self.done["kill"] < kills and moments and time.monotonic() - begun >= moments[0]:
+            lived = time.monotonic() - self.born
+            if moments and time.monotonic() - begun >= moments[0] and (not self.keeper or lived > PAUSE):
                 moments.pop(0)
-                self.kill()
-            else:
+                if self.done["kill"] < kills:
+                    self.kill()
+            elif self.safe is not None:
                 self.safe.release_dead(self.born)
             time.sleep(0.02)
         caller.join()
@@ -200,8 +270,11 @@ class World:
         wait_answer(self.daemon)
         self.configure()
         self.call("POST", "/config/update", {})
+        self.call("POST", "/actions", {"action": "start", "names": self.of_kind("listener"), "wait": True})
         self._judge_states()
         self._judge_daemon()
+        self.call("POST", "/actions", {"action": "stop", "names": self.of_kind("captured"), "wait": True})
+        self._expect("events wait", lambda: [name for name in self.of_kind("listener") if self.waiting(name)])
         self.call("POST", "/actions", {"action": "stop", "names": ["all"], "wait": True})
         self._expect("copies run though all were stopped", lambda: [name for name in self.names if self.taken(name)])
         self._expect("processes are left though all were stopped", self.others)
@@ -213,15 +286,27 @@ class World:
         if left := self.others():
             self.wrong.append(f"left: {left}")
         every_run = runs(self.place)
-        wrong, lines = judge_logs(self.place, every_run)
+        wrong, lines = judge_logs(self.place, every_run, self.reloads)
         self.wrong += wrong
         self.wrong += judge_ends(self.daemon.log, every_run, processes)
+        wrong, events = judge_events(self.place, self.told, every_run, self.reloads)
+        self.wrong += wrong + self.daemon.read("complaints").splitlines()
         doubles = self.daemon.read("doubles")
         if doubles:
             self.wrong.append(f"second copies: {doubles}")
         if "internal error" in self.daemon.log or "Traceback" in self.daemon.log + self.daemon.output:
             self.wrong.append("the daemon met errors of its own: see the main log")
-        return f"{len(every_run)} runs, {lines} lines, {dict(sorted(self.done.items()))}"
+        doubts = self.daemon.log.count("since it is not known what it was told last")
+        totals = f"{len(self.names)} programs, {len(every_run)} runs, {lines} lines, {events}"
+        return f"{totals}, {doubts} listeners restarted for a doubt, {dict(sorted(self.done.items()))}"
+
+    def of_kind(self, kind: str) -> list[str]:
+        return [name for name in self.names if self.kinds[name] == kind]
+
+    def waiting(self, name: str) -> bool:
+        """Whether a listener has still to hear something."""
+        told = self.call("GET", f"/processes/{name}")["listener"]
+        return bool(told["waiting"] or told["event"])
 
     def taken(self, name: str) -> bool:
         """Whether a run of this program is there."""
@@ -234,7 +319,7 @@ class World:
 
     def others(self) -> list[str]:
         """Processes of this run that are not the daemon."""
-        return [str(each.pid) for each in belonging_to(self.place) if each.pid != self.daemon.pid]
+        return [str(each.pid) for each in belonging_to(self.place) if each.pid not in (self.pid, self.daemon.pid)]
 
     def _judge_states(self) -> None:
         """What the API says of each program is what the program itself knows, once it has had the time to start."""
@@ -257,7 +342,7 @@ class World:
             self.wrong.append(f"{trouble}: {left}")
 
     def _judge_daemon(self) -> None:
-        process = psutil.Process(self.daemon.pid)
+        process = psutil.Process(self.pid)
         most = 60 + len(self.names) * 6 + 40
         if process.num_fds() > most:
             self.wrong.append(f"{process.num_fds()} descriptors")
