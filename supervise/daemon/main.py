@@ -64,6 +64,8 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
         sys.stderr.write(complaint(error))
         report_refusal(handover, complaint(error))
         return 2
+    gc.freeze()  # code and configuration stay: there is nothing to be found in them
+    gc.enable()
     try:
         return asyncio.run(_live(ground))
     except (StartError, OSError) as error:
