@@ -228,7 +228,7 @@ class Supervisor:
                 self._publish(process, pid, effect)
 
     def _publish(self, process: Process, pid: int | None, change: Changed) -> None:
-        self.trees.settle(process, change.new)
+        self.trees.settle(process, change.new, pid)
         self.bus.publish(process.notification(change, pid))
 
     def _spawn(self, process: Process) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from supervise.config.model import StopScope
 from supervise.core.events import State
 from supervise.daemon.process import Process
+from supervise.daemon.remains import Remains
 from supervise.system.cgroup import Cgroup, Cgroups
 from supervise.system.tree import MARK, Session, Sweeper, Tree, describe, leftovers
 
@@ -25,7 +26,7 @@ class Trees:
     def __init__(self, identity: str, swept: Callable[[Process], None]) -> None:
         """`identity` names this daemon and those before and after it; `swept` is told when a tree has gone."""
         prefix = f"supervise-{identity}-"
-        self._cgroups, self._swept = Cgroups(prefix), swept
+        self._cgroups, self._swept, self._remains = Cgroups(prefix), swept, Remains()
         if os.environ.get(MARK, "").startswith(prefix):  # a program of ours has started us
             del os.environ[MARK]
 
@@ -80,8 +81,8 @@ class Trees:
         found = cgroup or self._cgroups.find(namespec)
         return (found, session) if found else (session,)
 
-    def settle(self, process: Process, new: State) -> None:
-        """The process is in another state: a sweep is over, with or without success."""
+    def settle(self, process: Process, new: State, pid: int | None) -> None:
+        """The process, whose pid was that, is in another state: a sweep is over, with or without success."""
         if process.sweeper is not None and new is not State.STOPPING:
             process.leftovers = process.sweeper.close()
             process.sweeper = None
@@ -90,6 +91,8 @@ class Trees:
                 log.warning("%s left processes behind that do not end: %s", process.namespec, what)
             elif process.cgroup:
                 process.cgroup.remove()
+        elif new is State.STOPPED and pid is not None and process.config.stop_scope is not StopScope.TREE:
+            self._remains.expect(process, pid)
         elif new is State.UNKNOWN and process.machine.pid is not None:
             log.warning("%s does not end: %s", process.namespec, describe(process.machine.pid))
 
@@ -100,4 +103,5 @@ class Trees:
 
     def close(self) -> None:
         """The end of the daemon."""
+        self._remains.close()
         self._cgroups.clean()
