@@ -24,6 +24,7 @@ class Former(Protocol):
 
     inode: int
     fd: int
+    given_up: bool
 
     def leave(self) -> None: ...
     def drain(self, worker: Worker) -> None: ...

@@ -41,7 +41,7 @@ class Ends:
 class ChildPipe:
     """It is read for as long as anybody has the other end (B6)."""
 
-    __slots__ = ("_carried", "_filters", "_large", "busy", "channel", "fd", "inode", "pid", "pump")
+    __slots__ = ("_carried", "_filters", "_large", "busy", "channel", "fd", "given_up", "inode", "pid", "pump")
 
     def __init__(
         self, pump: Pump, channel: Channel, fd: int, inode: int = 0, steps: Iterable[Interrupted] | None = None
@@ -54,6 +54,7 @@ class ChildPipe:
         self.inode = inode or os.fstat(fd).st_ino  # how the next daemon knows it again
         self.pid = 0
         self.busy = False  # something was read that is not written yet
+        self.given_up = False  # what is in it now is read, and no more
         self._large = False
         self._carried = False  # what the filters hold, or held, is on file
         wanted = channel.capture > 0 or channel.strip

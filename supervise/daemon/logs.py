@@ -220,7 +220,10 @@ class ProcessLogs:
         return {
             channel.name: [
                 pipe.inode
-                for pipe in (*(pipe for pipe in self._current if pipe.channel is channel), *reversed(list(channel.old)))
+                for pipe in (
+                    *(pipe for pipe in self._current if pipe.channel is channel),
+                    *reversed(channel.old[: 2 * OLD_PIPES]),
+                )
                 if pipe.fd >= 0
             ]
             for channel in self.channels
@@ -248,8 +251,9 @@ class ProcessLogs:
         for each in list(channel.old):
             if each.fd < 0:
                 each.leave()  # it ended while it was being added
-        if len(channel.old) > OLD_PIPES:
-            oldest = channel.old.pop(0)
+        if len(read := [each for each in channel.old if not each.given_up]) > OLD_PIPES:
+            oldest = read[0]
+            oldest.given_up = True
             log.warning(
                 "%s: too many processes of earlier runs hold %s; the oldest is no longer read",
                 channel.namespec,

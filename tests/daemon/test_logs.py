@@ -217,6 +217,27 @@ async def test_old_pipes_are_bounded(place: Path) -> None:
 
 
 @case
+async def test_a_pipe_given_up_is_remembered_until_it_is_read(place: Path) -> None:
+    """Or a daemon that is killed meanwhile leaves output that nobody looks for."""
+    async with opened(place) as logs:
+        process = logs.open(program(place, redirect_stderr=True))
+        go_on = logs.pump.pause(30)
+        assert go_on is not None
+        left = []
+        for number in range(OLD_PIPES + 4):
+            with process.pipes() as ends:
+                os.write(ends.stdout, b"%d\n" % number)
+                left.append(os.dup(ends.stdout))
+        assert len(process.inodes()["stdout"]) == OLD_PIPES + 4
+        go_on()
+        await until(lambda: len(process.inodes()["stdout"]) == OLD_PIPES + 1)
+        await until(lambda: len((place / "web.out").read_bytes().splitlines()) == OLD_PIPES + 4)
+        process.close()
+        for fd in left:
+            os.close(fd)
+
+
+@case
 async def test_a_program_that_closes_its_stdout_costs_nothing(place: Path) -> None:
     """B34, B37."""
     async with opened(place) as logs:

@@ -1,7 +1,7 @@
 """`python -m tests.e2e.chaos [--seed N] [--minutes M] [--kills K] [--programs P] [--keeper]`: 0 if nothing is wrong.
 
-The logs are in memory by default: when a disk stalls for more than a second (`daemon.logs.STALL`), the daemon keeps
-the output meanwhile, and that is lost with it.
+The logs are in memory by default: of what is written while a disk stalls, no more than `daemon.backlog.LIMIT` bytes are
+kept for each, and what is lost then is wrong here.
 """
 
 import argparse

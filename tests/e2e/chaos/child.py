@@ -17,7 +17,6 @@ import sys
 import time
 
 place, name, kind = sys.argv[1:4]
-alone = True
 
 
 def run_id() -> str:
@@ -58,8 +57,10 @@ def line(stream: int, number: int, size: int) -> bytes:
 def write(stream: int, number: int, size: int) -> None:
     record(f"{stream} {number} {size}")
     data = line(stream, number, size)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # who is told to end does so between two lines
     while data:
         data = data[os.write(stream, data) :]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def end(code: int) -> None:
@@ -161,7 +162,7 @@ while sum(counts.values()) < last:
         counts[stream] += 1
         if size > 200:
             break
-    if kind == "captured":
+    if kind == "captured" and chance.random() < 0.2:
         passage(passages)
         passages += 1
     time.sleep(chance.choice((0, 0.002, 0.02, 0.2)))
