@@ -274,7 +274,7 @@ class World:
         self._judge_states()
         self._judge_daemon()
         self.call("POST", "/actions", {"action": "stop", "names": self.of_kind("captured"), "wait": True})
-        self._expect("events wait", lambda: [name for name in self.of_kind("listener") if self.waiting(name)])
+        self._expect("events wait", lambda: [name for name in self.of_kind("listener") if self.waiting(name)], 120)
         self.call("POST", "/actions", {"action": "stop", "names": ["all"], "wait": True})
         self._expect("copies run though all were stopped", lambda: [name for name in self.names if self.taken(name)])
         self._expect("processes are left though all were stopped", self.others)
@@ -337,6 +337,8 @@ class World:
         """Whatever this finds has gone after a while, or is wrong."""
         until = time.monotonic() + patience
         while (left := found()) and time.monotonic() < until:
+            if self.safe is not None:
+                self.safe.release_dead(self.born)
             time.sleep(0.05)
         if left:
             self.wrong.append(f"{trouble}: {left}")
@@ -344,8 +346,7 @@ class World:
     def _judge_daemon(self) -> None:
         process = psutil.Process(self.pid)
         most = 60 + len(self.names) * 6 + 40
-        if process.num_fds() > most:
-            self.wrong.append(f"{process.num_fds()} descriptors")
+        self._expect("descriptors", lambda: process.num_fds() if process.num_fds() > most else None)
         if process.memory_info().rss > 200 << 20:
             self.wrong.append(f"{process.memory_info().rss >> 20} MiB")
         if process.num_threads() > 12:
