@@ -43,7 +43,7 @@ FORMS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "status": (
         ("status", "Show all processes."),
-        ("status NAME...", "Show some. --wide: more columns; --json: for programs."),
+        ("status NAME...", "Show some. --wide: more columns; --watch: again and again; --json: for programs."),
     ),
     "stop": (("stop NAME...", "Stop processes, groups or patterns, all at once."), ("stop all", "Stop everything.")),
     "tail": (

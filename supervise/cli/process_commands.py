@@ -14,6 +14,8 @@ from supervise.cli.session import GENERIC, INVALID, NOT_RUNNING, UNKNOWN, Sessio
 from supervise.errors import Fault
 from supervise.http1 import Json, ServerError
 
+CLEAR = b"\x1b[H\x1b[J"  # console_codes(4): to the top left, and erase from there
+WATCH_SECONDS = 1.0
 STOPPED_STATES = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 LAUNCH_FAULTS = frozenset({Fault.NO_FILE, Fault.NOT_EXECUTABLE, Fault.SPAWN_ERROR, Fault.ABNORMAL_TERMINATION})
 # Asking for what is already so is no failure (supervisorctl).
@@ -27,9 +29,25 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 @names_argument
 @json_option
 @click.option("--wide/--plain", default=None, help="More columns, or supervisorctl's; wide is usual on a terminal.")
+@click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
 @pass_session
-def status(session: Session, names: Sequence[str], as_json: bool, wide: bool | None) -> None:
+def status(session: Session, names: Sequence[str], as_json: bool, wide: bool | None, watch: bool) -> None:
     """Print states; exits 3 if something listed is stopped, 4 if a name is unknown or nobody answers."""
+    try:
+        while watch:
+            session.code = 0
+            if session.terminal:
+                session.write(CLEAR)
+            _show_status(session, names, as_json, wide)
+            sys.stdout.flush()
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        session.out("")
+        return
+    _show_status(session, names, as_json, wide)
+
+
+def _show_status(session: Session, names: Sequence[str], as_json: bool, wide: bool | None) -> None:
     found = look_up(session, names, UNKNOWN, stderr=as_json)
     if as_json:
         session.out_json(found)

@@ -109,3 +109,17 @@ def test_fg_until_the_input_ends(daemon: Daemon) -> None:
     assert run.stdout.startswith(LEAVE)
     assert run.stdout.endswith("Exiting foreground\n")
     wait_for(lambda: "from a pipe\n" in daemon.ctl("tail", "cat").stdout, "cat has got it")
+
+
+def test_status_again_and_again(daemon: Daemon) -> None:
+    again = "\x1b[H\x1b[J"
+    with terminal(daemon, "status", "--watch", "cat") as it:
+        it.expect(again)
+        it.expect(f"  {daemon.info('cat')['pid']}  ")
+        it.expect(again)
+        daemon.rpc.supervisor.stopProcess("cat")
+        it.expect("STOPPED")
+        daemon.rpc.supervisor.startProcess("cat")
+        it.expect(f"  {daemon.info('cat')['pid']}  ")
+        it.type("\x03")
+        assert it.code() == 0
