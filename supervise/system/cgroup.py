@@ -32,8 +32,10 @@ class Cgroup:
     name: str
 
     def pids(self) -> list[int]:
-        """All processes in it and in groups below it."""
+        """All processes in it and in groups below it; none if we are in it ourselves."""
         found: list[int] = []
+        if self.has(os.getpid()):
+            return found
         for directory, _, _ in os.walk(self.path):
             with suppress(OSError):
                 found += map(int, Path(directory, "cgroup.procs").read_bytes().split())
@@ -111,7 +113,7 @@ class Cgroups:
     def _home(self) -> Cgroup | None:
         """The group we are in, if it is ours to divide."""
         if not self._looked:
-            self._looked = True
+            self._looked, self._own = True, None
             try:
                 self._own = _divisible()
                 self.clean()
@@ -121,6 +123,9 @@ class Cgroups:
 
     def _enter(self, program: str) -> Cgroup | None:
         own = self._home()
+        if own is not None and own.name != name_of(os.getpid()):  # somebody has moved us
+            self._looked = False
+            own = self._home()
         if own is None:
             return None
         cgroup = _below(own, self.called(program))
@@ -185,7 +190,9 @@ def _divisible() -> Cgroup:
         raise OSError(0, f"{path} is not ours to write")
     if os.path.isdir("/run/systemd/system") and not _is_delegated(path):
         raise OSError(0, f"systemd has not delegated {path} (Delegate=yes)")
-    return Cgroup(path, name)
+    own = Cgroup(path, name)
+    _move(own)  # where we are, to see whether we may come back
+    return own
 
 
 def _is_delegated(path: str) -> bool:

@@ -1,6 +1,7 @@
 """Stopping a program with tree scope leaves nothing of it behind, with a cgroup of its own and without."""
 
 import os
+import random
 import signal
 import sys
 import time
@@ -12,8 +13,9 @@ import pytest
 
 from supervise.system.cgroup import name_of
 from supervise.system.tree import MARK
-from tests.daemons import Daemon, Supervisors
+from tests.daemons import Daemon, Supervisors, proxy
 from tests.disks import mounted
+from tests.e2e.test_survival import in_background, info, kill, pid_of
 from tests.tools import alive, belonging_to, need, need_cgroup, wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -106,7 +108,7 @@ PROGRAM = """
 command = {place}/wild {name}
 directory = {place}
 stop_scope = tree
-stopwaitsecs = 1
+stopwaitsecs = {patience}
 startsecs = 0
 """
 BYSTANDER = "\n[program:bystander]\ncommand = sleep 1000\nstartsecs = 0\n"
@@ -130,11 +132,11 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return Mode(False, (need("unshare"), "-m", "sh", "-c", hidden, "sh"))
 
 
-def start(supervisors: Supervisors, mode: Mode, *names: str) -> Daemon:
+def start(supervisors: Supervisors, mode: Mode, *names: str, patience: int = 1) -> Daemon:
     place = supervisors.place()
     (place / "wild").write_text(WILD)
     (place / "wild").chmod(0o755)
-    programs = "".join(PROGRAM.replace("{name}", name) for name in names)
+    programs = "".join(PROGRAM.replace("{name}", name).replace("{patience}", str(patience)) for name in names)
     daemon = supervisors.start("supervise", programs + BYSTANDER, place=place, prefix=mode.prefix)
     for name in names:
         daemon.wait_state(name, "RUNNING")
@@ -227,7 +229,7 @@ def test_another_daemon_finds_it_again(supervisors: Supervisors, mode: Mode, how
 
 def test_another_daemon_finishes_the_stop(supervisors: Supervisors, mode: Mode) -> None:
     """The first one was killed when the leader had ended, and others were still told to."""
-    daemon = start(supervisors, mode, "many")
+    daemon = start(supervisors, mode, "many", patience=15)
     known = pids(daemon, "many", 200)
     daemon.rpc.supervisor.stopProcess("many", False)
     wait_for(lambda: "it has ended" in daemon.api("/processes/many/explain")["summary"])
@@ -286,6 +288,31 @@ def test_a_frozen_group_does_not_freeze_the_daemon(supervisors: Supervisors) -> 
     finally:
         if directory.exists():
             (directory / "cgroup.freeze").write_text("0")
+
+
+def test_killed_at_any_instant(place: Path) -> None:
+    """Also while the daemon is in a program's group for the moment of a spawn: each is in its own afterwards."""
+    need_cgroup()
+    names = [f"p{number}" for number in range(6)]
+    options = "command = sleep 1000\nstop_scope = tree\nstartsecs = 0\n"
+    programs = "".join(f"[program:{name}]\n{options}" for name in names)
+    generator = random.Random(5)
+    with in_background(place, programs) as pidfile:
+        for _ in range(4):
+            with proxy(place / "s.sock") as rpc:
+                for name in generator.sample(names, 4):
+                    rpc.supervisor.stopProcess(name)
+                    rpc.supervisor.startProcess(name, False)
+            time.sleep(generator.random() * 0.01)
+            kill(pidfile)
+        for name in names:
+            wait_for(lambda name=name: info(place, name)["statename"] == "RUNNING")
+        own = name_of(int(pidfile.read_text()))
+        groups = {name: name_of(pid_of(place, name)) or "" for name in names}
+        assert all(groups[name].startswith(f"{own}/supervise-") and groups[name].endswith(f"-{name}") for name in names)
+        assert len([one for one in belonging_to(place) if one.name() == "sleep"]) == len(names)
+        below = [need_cgroup() / group.rpartition("/")[2] for group in groups.values()]
+    assert not [directory for directory in below if directory.exists()]
 
 
 def test_what_nothing_can_kill_is_reported_and_waited_for_by_nobody(supervisors: Supervisors, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervise.system.journal import SLOT, Journal
-from tests.daemons import Daemon, Supervisors, journals
+from tests.daemons import Daemon, Supervisors, daemon_command, journals
 from tests.tools import alive, need, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -57,7 +57,7 @@ def again(supervisors: Supervisors, daemon: Daemon, *options: str) -> Daemon:
 def refused(daemon: Daemon) -> str:
     """What another daemon says that does not start."""
     done = subprocess.run(
-        [need("python"), "-m", "supervise", "-n", "-c", str(daemon.config)],
+        [*daemon_command("supervise"), "-n", "-c", str(daemon.config)],
         env=daemon.env, cwd=daemon.place, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2

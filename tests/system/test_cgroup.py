@@ -80,6 +80,7 @@ def test_groups_that_a_program_makes_below_are_part_of_it(groups: Cgroups) -> No
 def test_we_are_never_killed_ourselves(groups: Cgroups) -> None:
     with groups.within("p") as cgroup:
         assert cgroup is not None
+        assert cgroup.pids() == []
         cgroup.kill()
     inside = (
         "from supervise.system.cgroup import Cgroups; import os; "
@@ -106,6 +107,25 @@ def test_a_group_that_another_daemon_made_elsewhere_is_found(groups: Cgroups) ->
         assert child.wait(30) == -signal.SIGKILL
     wait_for(lambda: not found.pids())
     elsewhere.remove()
+
+
+def test_somebody_moves_us(groups: Cgroups) -> None:
+    with groups.within("before") as before:
+        assert before is not None
+    home = need_cgroup()
+    elsewhere = home / groups.called("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "cgroup.procs").write_text("0")
+    try:
+        with groups.within("p") as cgroup:
+            assert cgroup is not None
+            assert Path(cgroup.path).parent == elsewhere
+        assert name_of(os.getpid()) == f"{before.name.rpartition('/')[0]}/{elsewhere.name}"
+    finally:
+        (home / "cgroup.procs").write_text("0")
+    cgroup.remove()
+    before.remove()
+    elsewhere.rmdir()
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "größe\n\u202e", "cgroup.procs", "x" * 5000, "a b:c"])
