@@ -131,7 +131,7 @@ class Api:
         result = await (route.handler(call) if route.role is Role.READ else _recorded(route, call))
         if isinstance(result, StreamResponse):
             return result
-        return _json_response(result if isinstance(result, bytes) else shapes.dumps(result), route.status)
+        return _json_response(shapes.dumps(result), route.status)
 
     async def _openapi(self, _: Call) -> Response:
         return _json_response(self._document)
@@ -188,10 +188,7 @@ def _summary(result: Any) -> str:
 
 
 def _json_response(data: bytes, status: int = 200) -> Response:
-    return Response(body=data, status=status, headers=_JSON)
-
-
-_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(body=data, status=status, headers=shapes.HEADERS)
 
 
 def _refuse(problem: Problem, json_wanted: bool) -> Response:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from supervise.api import shapes, structs
+from supervise.api.wire import Pieces
 from supervise.daemon.commands import Commands
 from supervise.daemon.info import Facts
 
@@ -25,12 +26,12 @@ class Lists:
         self._commands = commands
         self._structs, self._objects = Kept(structs.lasting), Kept(shapes.lasting)
 
-    async def xml(self) -> bytes:
+    async def xml(self) -> Pieces:
         """What getAllProcessInfo returns, rendered."""
         return structs.processes(await self._structs.of(self._commands.facts()), self._commands.moment())
 
-    async def json(self) -> bytes:
-        """GET /processes."""
+    async def json(self) -> list[bytes]:
+        """What GET /processes answers, in pieces."""
         return shapes.processes(await self._objects.of(self._commands.facts()), self._commands.moment())
 
 

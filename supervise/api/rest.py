@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp.web import Response, StreamResponse
 
-from supervise.api import logtail, shapes, sse
+from supervise.api import large, logtail, shapes, sse
 from supervise.api.problem import Problem
 from supervise.api.routes import Call, Query, Route
 from supervise.api.schema import BOOLEAN, STRING
@@ -53,7 +53,7 @@ async def _clear_main_log(call: Call) -> Any:
 
 async def _processes(call: Call) -> Any:
     if "name" not in call.query:
-        return await call.lists.json()
+        return large.answer(await call.lists.json(), shapes.HEADERS)
     return {"processes": list(map(shapes.process, call.commands.processes(call.query["name"])))}
 
 

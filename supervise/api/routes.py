@@ -50,8 +50,7 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """A handler returns the JSON value of its answer, or that as bytes, or a response it has made itself (then `media`
-    says what)."""
+    """A handler returns the JSON value of its answer, or a response it has made itself (then `media` says what)."""
 
     method: str
     path: str  # under BASE, with {name} for a variable segment

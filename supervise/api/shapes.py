@@ -19,6 +19,9 @@ from supervise.daemon.info import (
 )
 from supervise.errors import Fault
 
+# What says that an answer is JSON.
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
 _FREE: Schema = {"type": "object"}
 _ACTIONS = ["start", "stop", "restart", "signal", "clear", "rotate"]
 
@@ -156,11 +159,11 @@ def lasting(known: Facts) -> Lasting:
     return dumps(shaped)[:-2], since, known.ticking, known.retry_at
 
 
-def processes(found: Iterable[Lasting], at: Moment) -> bytes:
-    """PROCESSES."""
+def processes(found: Iterable[Lasting], at: Moment) -> list[bytes]:
+    """PROCESSES, in pieces."""
     now, ends = cap(at.wall), dict[int, bytes]()
     down = b'","now":%d,"uptime":0.0,"next_retry":null}' % now
-    parts = list[bytes]()
+    parts = [b'{"processes":[']
     for lasting, since, ticking, retry_at in found:
         if since is None and retry_at is None:
             parts += (b",", lasting, down)
@@ -174,7 +177,9 @@ def processes(found: Iterable[Lasting], at: Moment) -> bytes:
         else:
             retry = b"null" if retry_at is None else b"%.3f" % max(0.0, retry_at - at.monotonic)
             parts += (b",", lasting, b'","now":%d,"uptime":%.3f,"next_retry":%s}' % (now, up, retry))
-    return b"".join((b'{"processes":[', *parts[1:], b"]}"))
+    del parts[1:2]  # the first comma
+    parts.append(b"]}")
+    return parts
 
 
 def daemon(info: DaemonInfo) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Exactly supervisord's members, because clients iterate over them; what we know b
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from supervise.api.wire import Rendered, text
+from supervise.api.wire import Pieces, Rendered, text
 from supervise.config.model import AUTO, AutoRestart
 from supervise.daemon.info import (
     EPOCH,
@@ -89,7 +89,7 @@ def lasting(known: Facts) -> Lasting:
     return head.encode(), body.encode(), known.since if known.ticking else None
 
 
-def processes(found: Iterable[Lasting], at: Moment) -> bytes:
+def processes(found: Iterable[Lasting], at: Moment) -> Pieces:
     """An array of process structs, rendered."""
     now, end, ends = b"%d" % cap(at.wall), _END.encode(), dict[int, bytes]()
     parts = [b"<value><array><data>\n"]
@@ -102,7 +102,7 @@ def processes(found: Iterable[Lasting], at: Moment) -> bytes:
             up = ends[seconds] = uptime(seconds).encode() + end
         parts += (head, now, body, up)
     parts.append(b"</data></array></value>\n")
-    return b"".join(parts)
+    return Pieces(parts)
 
 
 def config(info: ConfigInfo, active: ProcessInfo | None) -> Mapping[str, Any]:

@@ -97,13 +97,22 @@ class Rendered(str):
     __slots__ = ()
 
 
+class Pieces:
+    """A value that is already a `<value>` element, UTF-8, in pieces."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self.parts = parts
+
+
 def value(item: Any) -> str:
-    """The `<value>` element of anything that our methods return; of bytes, which are one already, in UTF-8."""
+    """The `<value>` element of anything that our methods return."""
     match item:
         case Rendered():
             return item
-        case bytes():
-            return item.decode()
+        case Pieces():
+            return b"".join(item.parts).decode()
         case str():
             return f"<value><string>{text(item)}</string></value>\n"
         case bool():
@@ -125,8 +134,13 @@ def value(item: Any) -> str:
 
 def response(item: Any) -> bytes:
     """A whole successful answer, UTF-8."""
-    rendered = item if isinstance(item, bytes) else value(item).encode()
-    return b"".join((_BEFORE, rendered, _AFTER))
+    return b"".join(pieces(item))
+
+
+def pieces(item: Any) -> list[bytes]:
+    """The same, in pieces."""
+    rendered = item.parts if isinstance(item, Pieces) else [value(item).encode()]
+    return [_BEFORE, *rendered, _AFTER]
 
 
 def fault(code: int, message: str) -> bytes:

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiohttp.web import BaseRequest, Response
+from aiohttp.web import BaseRequest, StreamResponse
 
-from supervise.api import audit, body, wire
+from supervise.api import audit, body, large, wire
 from supervise.api.auth import Caller
 from supervise.api.calls import Calls
 from supervise.api.listing import Lists
@@ -20,6 +20,7 @@ from supervise.errors import CommandError, Fault
 log = logging.getLogger("supervise")
 
 MAX_ANSWER = 32 << 20  # characters that the results of one multicall may add up to
+_HEADERS = {"Content-Type": "text/xml"}
 _SLOW = 64 << 10  # texts larger than this are parsed and rendered beside the loop
 
 
@@ -33,7 +34,7 @@ class Rpc:
         self._calls = {role: Calls(commands, lists, shows_secrets=role is Role.ADMIN) for role in Role}
         self._methods: dict[str, Method] = {**self._system_methods(), **methods}
 
-    async def serve(self, request: BaseRequest, caller: Caller) -> Response:
+    async def serve(self, request: BaseRequest, caller: Caller) -> StreamResponse:
         """Answer one HTTP request."""
         if request.method != "POST":
             raise Problem(400, "XML-RPC calls are POSTed", headers={"Connection": "close"})
@@ -55,21 +56,21 @@ class Rpc:
                 "Handling XML-RPC request with data %s raised an unexpected exception", _shown(data), exc_info=True
             )
             raise Problem(500, "internal error") from None
-        return Response(body=answer, content_type="text/xml")
+        return large.answer(answer, _HEADERS)
 
     async def _parse(self, data: bytes) -> tuple[str, tuple[Any, ...]]:
         if len(data) > _SLOW:
             return await asyncio.to_thread(wire.parse_call, data)
         return wire.parse_call(data)
 
-    async def _answer(self, name: str, params: Sequence[Any], caller: Caller) -> bytes:
+    async def _answer(self, name: str, params: Sequence[Any], caller: Caller) -> Sequence[bytes]:
         try:
             result = await self.call(name, params, caller)
         except CommandError as error:
-            return wire.fault(error.code, str(error))
+            return [wire.fault(error.code, str(error))]
         if isinstance(result, str) and len(result) > _SLOW:
-            return await asyncio.to_thread(wire.response, result)
-        return wire.response(result)
+            return await asyncio.to_thread(wire.pieces, result)
+        return wire.pieces(result)
 
     async def call(self, name: str, params: Sequence[Any], caller: Caller) -> Any:
         """Call a method, and leave a trace of it if it changes anything. Raises CommandError."""
