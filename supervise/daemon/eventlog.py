@@ -10,7 +10,7 @@ microsecond between a write and its record) must that listener be started again,
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from supervise.core.pool import Item
@@ -126,7 +126,8 @@ class EventLog:
 
     def stand(self, listener: str, standing: Standing, said: bytes, settled: Item | None = None) -> None:
         """So a listener stands; with that an event is settled, perhaps."""
-        entry = Entry({"listener": listener} | asdict(standing), said)
+        facts = {name: getattr(standing, name) for name in Standing.__slots__}
+        entry = Entry({"listener": listener, **facts}, said)
         self._standings[listener] = entry
         if settled is None:
             self._add(entry)

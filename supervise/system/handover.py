@@ -1,7 +1,8 @@
 """What comes from the daemon before us, and what is kept for the one after us: descriptors, each under a name.
 
-    pipe-INODE            our end of a log pipe
-    stdin-INODE           our end of a program's stdin, where it cannot be opened anew (see `Stdin`)
+    pipe-INODE            our end of a log pipe, or of the stdout of an event listener
+    stdin-INODE           our end of a program's stdin, where it cannot be opened anew (see `Stdin`), or of a listener's
+    tee-INODE             the end of a log pipe through which we pass on what a listener says
     process-PID-START     a pidfd, through which the kernel tells how that process ended
     control-…             listening sockets of the control interface
     socket-INODE          listening sockets of programs, known again by their address

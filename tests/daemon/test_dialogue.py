@@ -221,8 +221,8 @@ def test_a_listener_that_closes_a_pipe_is_restarted(
     monkeypatch.setattr(module, "GRACE", 0.1)
 
     async def story() -> None:
-        act = f"if first:\n    result(); say('READY\\n'); os.close({closed})\n"
-        act += "    time.sleep(60)\nelse:\n    result()"
+        close = "os.close(0); say('READY\\n')" if closed == 0 else "say('READY\\n'); os.close(1)"
+        act = f"if first:\n    result(); {close}\n    time.sleep(60)\nelse:\n    result()"
         async with listening(tmp_path, pool(listener(tmp_path, act), **REMOTE)) as supervisor:
             publish(supervisor, "a")
             await eventually(lambda: got(tmp_path) == ["a"])

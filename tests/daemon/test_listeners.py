@@ -9,7 +9,7 @@ import pytest
 from supervise.daemon.dialogue import Pipes
 from supervise.daemon.eventlog import Standing
 from supervise.daemon.listeners import left_to_send
-from tests.tools import ROOT
+from tests.tools import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -24,14 +24,17 @@ def perishing(*words: str) -> tuple[int, int]:
 
 
 def test_killed_at_many_a_line() -> None:
-    """Every event is acknowledged, by the same listener. At all of them: `python -m tests.daemon.perishing every`."""
+    """Every event is acknowledged, and by the same listener, but where the death came over a write and the listener is
+    busy yet. At all lines: `python -m tests.daemon.perishing every`."""
     tries, restarted = perishing("every", "83")
     assert tries > 15
-    assert restarted == 0
+    assert restarted <= 2
 
 
 def test_killed_while_taking_up_what_was_left() -> None:
-    assert perishing("twice", "3", "20") == (20, 0)
+    tries, restarted = perishing("twice", "3", "20")
+    assert tries == 20
+    assert restarted <= 2
 
 
 @pytest.fixture
@@ -52,8 +55,7 @@ def test_what_is_left_to_send_after_a_death_in_the_middle_of_a_write(pipes: Pipe
     try:
         assert left(Standing(1, 2, 20, 0, item=0, length=10, unsent=4)) == 4
         assert left(begun) is None  # it is busy with something else: nobody knows
-        while left(begun, reader.pid) is None:  # until it has come to its read(2)
-            pass
+        wait_for(lambda: left(begun, reader.pid) is not None, "a read(2) of its stdin")
         assert left(begun, reader.pid) == 10
         assert left(Standing(1, 2, 20, 0, item=0, length=10, unsent=4, sure=False), reader.pid) is None
         assert left(begun, said=True) == 0
