@@ -9,6 +9,7 @@ import gc
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ from supervise.errors import ConfigErrors
 from supervise.system.daemonize import secure_descriptors
 from supervise.system.handover import Handover
 from supervise.system.journal import JournalError
+from supervise.system.keeper import FORWARDED
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
 
@@ -70,6 +72,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
         return asyncio.run(_live(ground))
     except (StartError, OSError) as error:
         ground.forsake()
+        ground.leave()  # before anybody is told, who may try again at once
         text = complaint(error)
         if not ground.starter.failed(text):
             sys.stderr.write(text)
@@ -82,6 +85,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
 async def _live(ground: Ground) -> int:
     """The life in the loop, until everything has been shut down: the exit status. Raises StartError."""
     loop, config = asyncio.get_running_loop(), ground.config
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there are `Signals`: none is lost, or kills by default
     loop.set_exception_handler(Complaints())
     daemon = config.daemon
     logs = Logs(

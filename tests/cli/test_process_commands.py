@@ -1,7 +1,7 @@
 """Actions on processes: supervisorctl's answers, line by line, and what we have beyond them."""
 
 import json
-import time
+from pathlib import Path
 
 import pytest
 
@@ -150,22 +150,35 @@ def test_rotate(ours: Daemon) -> None:
     assert "cat: rotated\n" in ours.ctl("rotate").stdout
 
 
-def test_stops_are_parallel(supervisors: Supervisors) -> None:
-    """Three processes that need a second each: less than the sum, with a wide margin."""
+TOGETHER = """#!/bin/sh
+cd "$(dirname "$0")"
+trap 'touch told-$NUMBER; while [ $(ls told-* | wc -l) -lt 5 ]; do sleep 0.05; done; exit' TERM
+touch up-$NUMBER
+while :; do sleep 0.05; done
+"""
+
+
+def test_stops_are_parallel(supervisors: Supervisors, place: Path) -> None:
+    """Each of these ends when all of them have been told to."""
+    (place / "slow.sh").write_text(TOGETHER)
+    (place / "slow.sh").chmod(0o755)
     daemon = supervisors.start(
         "supervise",
         """
         [program:slow]
-        command = sh -c 'trap "sleep 1; exit" TERM; while :; do sleep 0.05; done'
+        stopwaitsecs = 50
+        command = {place}/slow.sh
         process_name = %(process_num)d
+        environment = NUMBER="%(process_num)d"
         numprocs = 5
         startsecs = 0
         """,
+        place=place,
     )
-    began = time.monotonic()
+    wait_for(lambda: len(list(place.glob("up-*"))) == 5)
     run = daemon.ctl("stop", *(f"slow:{number}" for number in range(5)))
     assert run.stdout.count(": stopped\n") == 5
-    assert time.monotonic() - began < 5
+    assert "SIGKILL" not in daemon.wait_log("'action': 'stop'")
 
 
 def test_now_cuts_a_backoff_short(supervisors: Supervisors) -> None:
