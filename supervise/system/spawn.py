@@ -108,7 +108,7 @@ def spawn(
     Pipes among them are given to the program's user, so that it may open /dev/stdout or /dev/stderr again. A failure
     that supervisord's child would report is also written to `stderr` in its words. The caller's reaper must be in the
     same thread, or hold back unknown statuses, until it watches the pid. Blocks until exec: 0.4 ms, with another user
-    2 ms (`subprocess` then forks instead of vfork). Raises SpawnError.
+    2 to 4 ms (`subprocess` then forks instead of vfork, which takes longer the larger we are). Raises SpawnError.
     """
     try:
         own, end = (None, stdin) if stdin is not None else Stdin.open(config.uid)
