@@ -170,7 +170,7 @@ class Facts(NamedTuple):
     @property
     def ticking(self) -> bool:
         """Whether the description ends with the time that it has been up."""
-        return self.state is State.RUNNING
+        return self.state is State.RUNNING and self.pid is not None
 
     @property
     def retry_at(self) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from supervise.api import shapes, structs, wire
@@ -50,8 +50,6 @@ Operation = Callable[[World], object]
 def steps(*events: Event) -> Callable[[Process, World], object]:
     def happen(process: Process, world: World) -> None:
         for event in events:
-            if event == Timeout() and process.machine.deadline is None:
-                continue  # there is no timer then
             with contextlib.suppress(IllegalEvent):
                 process.machine.step(event, world.now)
 
@@ -138,6 +136,7 @@ def as_struct(info: ProcessInfo) -> Any:
     return xmlrpc.client.loads(wire.response({member: getattr(info, member) for member in MEMBERS}))[0][0]
 
 
+@example([to_one(0, steps(Start(), Timeout()))])  # which no daemon does: RUNNING, and nobody there
 @settings(deadline=None)
 @given(st.lists(OPERATIONS, max_size=20))
 def test_an_answer_is_the_same_as_one_made_anew(
