@@ -19,6 +19,8 @@ autostart = false
 command = false
 autostart = false
 startretries = 0
+startsecs = 3600
+autorestart = false
 [program:odd]
 command = sleep 1000
 process_name = ä%%20<b>"'&

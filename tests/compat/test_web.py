@@ -25,6 +25,8 @@ autostart = false
 command = false
 autostart = false
 startretries = 0
+startsecs = 3600
+autorestart = false
 [group:shop]
 programs = a,b
 [program:a]
