@@ -25,6 +25,8 @@ import tempfile
 import textwrap
 import time
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -303,6 +305,9 @@ class Supervisors:
             shutil.rmtree(place, ignore_errors=True)
             for journal in journals(place):
                 shutil.rmtree(journal, ignore_errors=True)
+            for group in groups(place):
+                with suppress(OSError):
+                    group.rmdir()
         assert not wrong, "\n".join(wrong)
 
 
@@ -311,6 +316,13 @@ def journals(place: Path) -> list[Path]:
     names = [hashlib.sha256(str(place / name).encode()).hexdigest()[:16] for name in PIDFILES]
     bases = [Path("/run/supervise"), *Path("/dev/shm").glob("supervise-*")]
     return [base / name for base in bases for name in names]
+
+
+def groups(place: Path) -> Iterator[Path]:
+    """Control groups that are left of a daemon with a pidfile in the directory which did not end in peace."""
+    for name in {journal.name for journal in journals(place)}:
+        for hierarchy in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+            yield from Path(hierarchy).glob(f"supervise-{name}-*")
 
 
 def wait_answer(daemon: Daemon) -> None:
