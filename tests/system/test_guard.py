@@ -139,8 +139,8 @@ def test_its_directory_comes_back_at_any_moment(tmp_path: Path) -> None:
         (tmp_path / "a").mkdir()
 
     async def story(guard: SocketGuard, done: list[tuple[Listener, Listener]]) -> None:
-        for round_ in range(200):
-            await asyncio.to_thread(away_and_back, round_ * 5e-6)
+        for round_ in range(50):
+            await asyncio.to_thread(away_and_back, round_ * 20e-6)
             await until(lambda: path.exists() and guard.listener.intact)
         assert connects(path)
 
