@@ -262,6 +262,9 @@ class World:
         while time.monotonic() < until:
             self.operate()
             time.sleep(self.chance.uniform(0, 0.1))
+            if self.lock.locked() and self.chance.random() < 0.7:  # most calls while there is no daemon teach nothing
+                with self.lock:
+                    pass
 
     # The end
 
