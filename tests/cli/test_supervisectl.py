@@ -216,7 +216,7 @@ def test_completion(pair: Pair) -> None:
     assert completions(daemon, f"{prefix} restart c") == ["cat"]
     assert completions(daemon, f"{prefix} stop cat two") == ["two:two_00", "two:*", "two:two_01"]
     assert completions(daemon, f"{prefix} update du") == ["duo"]
-    assert completions(daemon, f"{prefix} status --w") == ["--wide"]
+    assert completions(daemon, f"{prefix} status --w") == ["--wide", "--watch"]
     assert completions(daemon, f"{prefix} nosuch x") == []
     assert completions(daemon, "supervisectl -s unix:///nonexistent start x") == []
     assert completions(daemon, "supervisectl -c /nonexistent start x") == []
