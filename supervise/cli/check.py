@@ -1,4 +1,4 @@
-"""`supervise check` and `supervise schema`: look at a configuration without running it."""
+"""`supervise check`, `schema` and `sample`: look at configurations without running them."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from supervise.config.lint import lint
 from supervise.config.load import Examination, examine
 from supervise.config.machine import Machine
 from supervise.config.problems import MachineError
+from supervise.config.sample import sample as build_sample
 from supervise.config.schema import schema as build_schema
 from supervise.config.show import as_json
 from supervise.errors import ConfigError, ConfigErrors
@@ -100,3 +101,9 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 def schema() -> None:
     """Print a JSON Schema of the TOML form, for editors."""
     click.echo(json.dumps(build_schema(), indent=2, ensure_ascii=False))
+
+
+@click.command()
+def sample() -> None:
+    """Print a configuration to begin with (INI), every option in it; as echo_supervisord_conf, also by that name."""
+    click.echo(build_sample())

@@ -1,7 +1,7 @@
 """supervise: run programs and keep them running.
 
-Without a sub-command this is the daemon, with supervisord's options. `check` and `schema` look at configurations,
-`passwd` makes passwords for them.
+Without a sub-command this is the daemon, with supervisord's options. `check`, `sample` and `schema` look at
+configurations, `passwd` makes passwords for them.
 """
 
 import gc
@@ -65,7 +65,7 @@ class Daemon(click.Group):
     """A group that reads options as supervisord's getopt does, and imports sub-commands when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["check", "passwd", "schema"]
+        return ["check", "passwd", "sample", "schema"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

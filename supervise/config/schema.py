@@ -20,7 +20,7 @@ _NATIVE: Mapping[str, dict[str, Any]] = {
     "table": {"type": "object", "additionalProperties": {"type": ["string", "integer", "number", "boolean"]}},
 }
 _OCTALS = (values.OCTAL, values.CHMOD, values.SOCKET_MODE, addresses.MODE)
-_SECTION_DOCS = {
+SECTION_DOCS = {
     "supervisord": "The daemon itself. Also called supervise.",
     "supervisorctl": "What the client needs to know. Also called supervisectl.",
     "include": "Further files.",
@@ -46,7 +46,7 @@ def schema() -> dict[str, Any]:
     for kind in NAMED:
         properties[kind] = {
             "type": "object",
-            "description": _SECTION_DOCS[kind],
+            "description": SECTION_DOCS[kind],
             "additionalProperties": {"$ref": f"#/$defs/{kind}"},
         }
     return {
@@ -55,7 +55,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
-        "$defs": {kind: _section(kind) for kind in _SECTION_DOCS},
+        "$defs": {kind: _section(kind) for kind in SECTION_DOCS},
     }
 
 
@@ -63,7 +63,7 @@ def _section(kind: str) -> dict[str, Any]:
     options = options_of(kind)
     shown: dict[str, Any] = {
         "type": "object",
-        "description": _SECTION_DOCS[kind],
+        "description": SECTION_DOCS[kind],
         "properties": {key: _property(option) for key, option in options.items()},
         "additionalProperties": False,
     }
@@ -128,7 +128,7 @@ def reference() -> str:
 
 def _reference() -> Iterator[str]:
     program = options_of("program")
-    for kind, doc in _SECTION_DOCS.items():
+    for kind, doc in SECTION_DOCS.items():
         header = f"[{kind}:x]" if kind in NAMED else f"[{kind}]"
         options = options_of(kind)
         if kind in ("eventlistener", "fcgi-program"):
