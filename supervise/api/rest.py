@@ -82,7 +82,9 @@ async def _actions(call: Call) -> Any:
 
 def _action(name: str) -> Any:
     async def act(call: Call) -> Any:
-        return await _act(call, name, [call.path["namespec"]])
+        spec = call.path["namespec"]
+        call.commands.processes([spec])  # a path that means nobody is not found
+        return await _act(call, name, [spec])
 
     return act
 

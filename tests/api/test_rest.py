@@ -75,6 +75,7 @@ TOUR: list[tuple[str, str, str, Any, int]] = [
     ("GET", "/processes/{namespec}", "/processes/nope", None, 404),
     ("GET", "/processes/{namespec}", "/processes/many:*", None, 404),
     ("GET", "/processes", "/processes?name=nope", None, 404),
+    ("POST", "/processes/{namespec}/stop", "/processes/nope/stop", None, 404),
     ("GET", "/processes", "/processes?nmae=web", None, 400),
     ("GET", "/processes/{namespec}/wait", "/processes/idle/wait?timeout=0.05", None, 500),
     ("GET", "/processes/{namespec}/wait", "/processes/web/wait?for=ever", None, 400),
