@@ -36,8 +36,6 @@ from supervise.system import logfile
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
 
-logfile.FRONT = 2  # so that a few backups are many
-
 ROOMS = (
     "intent",
     "carry",
@@ -308,6 +306,7 @@ def at_random(seed: int, lives: int) -> int:
 
 
 if __name__ == "__main__":
+    logfile.FRONT = 2  # so that a few backups are many
     match sys.argv[1:]:
         case ["random", seed, lives]:
             print(at_random(int(seed), int(lives)))
