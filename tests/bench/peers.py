@@ -210,7 +210,16 @@ class Limit(Peer):
         return ["sh", str(site.place / "list")]
 
     def daemons(self, pid: int) -> list[int]:
-        return [one.pid for one in psutil.Process(pid).children(recursive=True) if one.name() == "cat"] or [pid]
+        """One `cat` for each program; before they are executed they are shells, too."""
+        if psutil.Process(pid).name() != "sh":
+            return [pid]
+
+        def cats() -> list[int]:
+            family = [one for one in psutil.Process(pid).children(recursive=True) if one.name() != "sh"]
+            found = [one.pid for one in family if one.name() == "cat"]
+            return found if len(found) * 2 == len(family) else []
+
+        return until(cats, "a cat for each program")
 
 
 PEERS: tuple[Peer, ...] = (Ini("supervise"), Ini("supervisord"), Runit(), Limit())

