@@ -204,8 +204,9 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         )
     if header is None or header.get("boot") != boot:
         journal.clear()
-        intent.forget(os.path.dirname(path))
-        carry.forget(os.path.dirname(path))
+        if header is not None:  # else the daemon before us has ended in peace, but for a disk that it did not wait for
+            intent.forget(os.path.dirname(path))
+            carry.forget(os.path.dirname(path))
         forget_all(os.path.dirname(path))
         forget_others(os.path.dirname(path), ())
     elif journal.damaged:

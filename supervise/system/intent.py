@@ -229,9 +229,10 @@ class Intents:
         return area
 
     def close(self) -> None:
-        """Everything has been written. Removes the areas, and the directory if it is empty."""
+        """The end. Removes the areas whose steps are finished (a thread may hang in one), and an empty directory."""
         for area in self._areas:
-            area.remove()
+            if not area.pipe:
+                area.remove()
         with suppress(OSError):
             os.rmdir(self.directory)
 

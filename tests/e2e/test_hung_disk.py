@@ -106,3 +106,28 @@ def test_it_ends_while_the_disk_hangs_and_thaws(supervisors: Supervisors, place:
     for run in runs[1:]:
         numbers = [int(word) for word in run.split() if word != "line"]
         assert numbers == list(range(2, len(numbers) + 2))
+
+
+def test_told_to_end_while_the_disk_hangs(supervisors: Supervisors, place: Path, disk: Disk) -> None:
+    """It does not wait for the disk; the next daemon writes what it could not."""
+    programs = PROGRAMS.replace("{disk}", str(disk.place)).replace("{place}", str(place))
+    daemon = supervisors.start(
+        "supervise", programs.replace("startsecs", "autorestart = false\nstartsecs"), place=place
+    )
+    wait_for(lambda: len(lines(disk.place / "steady.log")) > 100)
+    disk.freeze()
+    wait_for(lambda: hangs(daemon))
+    daemon.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "stopped: steady" in daemon.log)
+    wait_for(lambda: not (place / "main.pid").exists() or not (place / "s.sock").exists())
+    time.sleep(1)
+    disk.thaw()
+    daemon.process.wait()
+    daemon.disconnect()
+    supervisors.running.remove(daemon)
+    truths = {name: daemon.read(f"{name}.truth").splitlines() for name in ("steady", "coloured")}
+    daemon.config.write_text(daemon.config.read_text().replace("startsecs", "autostart = false\nstartsecs"))
+    daemon = supervisors.run("supervise", daemon.config, place)
+    for name, truth in truths.items():
+        wait_for(lambda name=name, truth=truth: lines(disk.place / f"{name}.log") in (truth, truth[:-1]), name)
+    assert daemon.stop() == 0
