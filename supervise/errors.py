@@ -42,6 +42,10 @@ class CommandError(Exception):
         return error
 
 
+class NotInTimeError(CommandError):
+    """What was waited for has not come true in the time given: nothing has failed, and it still may."""
+
+
 class ConfigError(Exception):
     """One thing in a configuration file that is wrong, and where. Line 0: the file as a whole."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from supervise.errors import CommandError, Fault
+from supervise.errors import CommandError, Fault, NotInTimeError
 
 _STATUS = {
     Fault.INCORRECT_PARAMETERS: 400,
@@ -30,17 +30,21 @@ class Problem(Exception):
         status: int,
         detail: str,
         *,
+        title: str = "",
         fault: Fault | None = None,
         problems: Sequence[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.fault = status, detail, fault
+        self.title = title or HTTPStatus(status).phrase
         self.problems, self.headers = tuple(problems), dict(headers or {})
 
     @classmethod
     def of(cls, error: CommandError) -> "Problem":
         """The problem that a verb's refusal is. A configuration's problems (CANT_REREAD) are listed line by line."""
+        if isinstance(error, NotInTimeError):
+            return cls(504, str(error), title="Not in time", fault=error.fault)
         lines = error.detail.splitlines() if error.fault is Fault.CANT_REREAD else []
         return cls(_STATUS.get(error.fault, 500), str(error), fault=error.fault, problems=lines)
 
@@ -48,7 +52,7 @@ class Problem(Exception):
         """As `application/problem+json` (RFC 9457, section 3)."""
         found: dict[str, Any] = {
             "type": "about:blank" if self.fault is None else f"urn:supervise:fault:{self.fault.name}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": self.title,
             "status": self.status,
             "detail": self.detail,
         }

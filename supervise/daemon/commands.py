@@ -28,7 +28,7 @@ from supervise.daemon.reading import Log, LogItem
 from supervise.daemon.stdinqueue import StdinQueues
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
-from supervise.errors import CommandError, Fault
+from supervise.errors import CommandError, Fault, NotInTimeError
 
 log = logging.getLogger("supervise")
 
@@ -157,8 +157,9 @@ class Commands:
         return await self._control.signal(specs, signal)
 
     async def wait_for(self, spec: str, goal: str, seconds: float) -> ProcessInfo:
-        """Wait until a process is `running` or `stopped`. Raises CommandError(FAILED) when it takes longer
-        than `seconds`, or cannot come true any more (FATAL while waiting for `running`)."""
+        """Wait until a process is `running` or `stopped`. Raises NotInTimeError(FAILED) when it takes
+        longer than `seconds`, and CommandError(FAILED) when it cannot come true any more (FATAL while waiting for
+        `running`)."""
         if goal not in ("running", "stopped"):
             raise CommandError(Fault.BAD_ARGUMENTS, f"cannot wait for {goal!r}: only for running or stopped")
         process = self._one(spec)
@@ -172,7 +173,7 @@ class Commands:
                 await self.supervisor.until(process, reached)
         except TimeoutError:
             detail = f"{spec} is {process.state.name}, not {goal}, after {seconds:g} seconds"
-            raise CommandError(Fault.FAILED, detail) from None
+            raise NotInTimeError(Fault.FAILED, detail) from None
         if goal == "running" and process.state is not State.RUNNING:
             raise CommandError(Fault.FAILED, f"{spec} is {process.state.name}: {process.machine.reason}")
         return self._info(process)

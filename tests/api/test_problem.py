@@ -5,7 +5,7 @@ import pytest
 
 from supervise.api import shapes
 from supervise.api.problem import Problem
-from supervise.errors import CommandError, Fault
+from supervise.errors import CommandError, Fault, NotInTimeError
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,13 @@ def test_faults(fault: Fault, status: int) -> None:
     jsonschema.validate(document, shapes.PROBLEM)
     assert (document["status"], document["fault"], document["faultname"]) == (status, fault, fault.name)
     assert document["detail"] == f"{fault.name}: web"
+
+
+def test_what_has_not_come_in_time_is_no_error_of_the_server() -> None:
+    document = Problem.of(NotInTimeError(Fault.FAILED, "web is STOPPED, not running, after 1 seconds")).document()
+    jsonschema.validate(document, shapes.PROBLEM)
+    assert (document["status"], document["title"]) == (504, "Not in time")
+    assert (document["fault"], document["detail"]) == (30, "FAILED: web is STOPPED, not running, after 1 seconds")
 
 
 def test_the_problems_of_a_configuration_are_listed() -> None:

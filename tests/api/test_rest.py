@@ -77,7 +77,7 @@ TOUR: list[tuple[str, str, str, Any, int]] = [
     ("GET", "/processes", "/processes?name=nope", None, 404),
     ("POST", "/processes/{namespec}/stop", "/processes/nope/stop", None, 404),
     ("GET", "/processes", "/processes?nmae=web", None, 400),
-    ("GET", "/processes/{namespec}/wait", "/processes/idle/wait?timeout=0.05", None, 500),
+    ("GET", "/processes/{namespec}/wait", "/processes/idle/wait?timeout=0.05", None, 504),
     ("GET", "/processes/{namespec}/wait", "/processes/web/wait?for=ever", None, 400),
     ("POST", "/processes/{namespec}/signal", "/processes/web/signal", {}, 400),
     ("POST", "/processes/{namespec}/stdin", "/processes/idle/stdin", {"data": "x"}, 409),

@@ -15,7 +15,7 @@ from supervise.daemon.commands import Commands
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.update import Updater
-from supervise.errors import CommandError, Fault
+from supervise.errors import CommandError, Fault, NotInTimeError
 from tests.daemon.running import group, reach, run, sh, supervising
 
 SLEEP = "exec sleep 1000"
@@ -74,7 +74,7 @@ def test_waiting(tmp_path: Path) -> None:
         failing = sh("bad", "exit 1", startretries=0, startsecs=5)
         async with commanding(tmp_path, group(sh("p", SLEEP)), group(failing)) as commands:
             assert (await commands.wait_for("p", "running", 30)).statename == "RUNNING"
-            with pytest.raises(CommandError, match=r"p is RUNNING, not stopped, after 0\.05 seconds"):
+            with pytest.raises(NotInTimeError, match=r"p is RUNNING, not stopped, after 0\.05 seconds"):
                 await commands.wait_for("p", "stopped", 0.05)
             with pytest.raises(CommandError, match="bad is FATAL: Exited too quickly"):
                 await commands.wait_for("bad", "running", 30)
