@@ -122,6 +122,8 @@ class LogFile:
         self._in_line = data[-1] != NEWLINE
 
     def _write_rotating(self, data: bytes, recorder: Recorder | None) -> None:
+        if not self.current():
+            self.open()  # somebody has rotated it already, perhaps we, by another name that a link makes
         start = 0
         while start < len(data):
             end = self._fitting(data, start)
@@ -159,7 +161,7 @@ class LogFile:
 
     def rotate(self, recorder: Recorder | None = None) -> None:
         """Rotate now; an empty file stays."""
-        if self.fd < 0:
+        if self.fd < 0 or not self.current():
             self.open()
         if not self.size:
             return

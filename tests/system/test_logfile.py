@@ -136,6 +136,35 @@ def test_rotate_on_demand(tmp_path: Path) -> None:
     assert [each.read_bytes() for each in generations(path)] == [b"2\n", b"3\n", b""]
 
 
+def test_two_names_of_a_file_rotate_it_once(tmp_path: Path) -> None:
+    """One directory by two names, which a link makes: neither rotates away what the other has just begun."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "link").symlink_to("logs")
+    pair = [LogFile(str(tmp_path / name / "x.log"), 100, 50) for name in ("logs", "link")]
+    lines = [b"line %04d\n" % number for number in range(200)]
+    for number, line in enumerate(lines):
+        pair[number % 2].write(line)
+    for file in pair:
+        file.close()
+    found = generations(tmp_path / "logs" / "x.log")
+    assert b"".join(each.read_bytes() for each in found) == b"".join(lines)
+    assert {each.stat().st_size for each in found[:-1]} == {190}  # each knows only of what it has written itself
+
+
+def test_rotating_by_two_names_is_rotating_once(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "link").symlink_to("logs")
+    pair = [LogFile(str(tmp_path / name / "x.log"), 0, 5) for name in ("logs", "link")]
+    for file in pair:
+        file.write(b"1\n")
+    for file in pair:
+        file.rotate()
+    for file in pair:
+        file.write(b"2\n")
+        file.close()
+    assert [each.read_bytes() for each in generations(tmp_path / "logs" / "x.log")] == [b"1\n1\n", b"2\n2\n"]
+
+
 def test_open_again_follows_the_name(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     file = LogFile(str(path))
