@@ -172,11 +172,13 @@ def act(session: Session, action: str, names: Sequence[str], as_json: bool, **op
 def in_order_of(specs: Sequence[str], results: Iterable[Json]) -> list[Json]:
     """As supervisorctl reports: stops before starts, and each in the order in which they were asked for."""
 
+    patterns = [f"{spec}*" if spec.endswith(":") else spec for spec in specs]  # `group:` is the whole group
+
     def place(result: Json) -> tuple[bool, int]:
         full = f"{result['group']}:{result['name']}"
         fits = (
             number
-            for number, spec in enumerate(specs)
+            for number, spec in enumerate(patterns)
             if spec in (result["namespec"], full) or fnmatch.fnmatchcase(full if ":" in spec else result["name"], spec)
         )
         return result["action"] == "start", next(fits, len(specs))

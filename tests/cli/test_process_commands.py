@@ -60,6 +60,7 @@ STORIES = [  # change something; the daemons are alike again at the end
     ["stop two:*", "stop two:*", "start two:two_01", "start two:*", "start two:*"],
     ["stop two:two_00", "restart two:*", "restart two:two_00 cat"],
     ["restart off missing", "stop off"],
+    ["stop two:two_00 two:two_01 cat", "start two: cat"],
     ["restart cat nosuch two:*", "start duo:right duo:left", "stop duo:right", "restart duo:*", "stop duo:right"],
 ]
 
