@@ -41,7 +41,7 @@ def _by_name(groups: Iterable[GroupConfig]) -> dict[str, GroupConfig]:
 
 
 def same_group(old: GroupConfig, new: GroupConfig) -> bool:
-    """Whether supervisord would see no change: everything is equal, a log file also to AUTO."""
+    """Whether supervisord would see no change: everything is equal, and a log file is not compared to a new AUTO."""
     if old == new or len(old.processes) != len(new.processes):
         return old == new
     members = zip(old.processes, new.processes, strict=True)
@@ -51,8 +51,9 @@ def same_group(old: GroupConfig, new: GroupConfig) -> bool:
 
 
 def _ignoring_auto(old: ProgramConfig, new: ProgramConfig) -> ProgramConfig:
-    """`new` with the log files of `old` where either of the two is AUTO: supervisord does not compare those."""
-    ignored = {name: getattr(old, name) for name in LOG_FILES if AUTO in (getattr(old, name), getattr(new, name))}
+    """`new` with the log files of `old` where it has AUTO: supervisord does not compare those. An AUTO of `old` is
+    compared: it has long become the name of a file."""
+    ignored = {name: getattr(old, name) for name in LOG_FILES if getattr(new, name) == AUTO}
     return dataclasses.replace(new, **ignored) if ignored else new
 
 

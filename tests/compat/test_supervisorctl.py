@@ -175,6 +175,10 @@ def test_a_changed_configuration(pair: Pair) -> None:
     say("reread", "avail", "update", "status new cat", "reread")
     pair.configure(PROGRAMS)
     say("reread", "update", "avail")
+    for path in ("{place}/cat.log", "NONE", "AUTO"):  # instead of the AUTO it runs with
+        pair.configure(PROGRAMS.replace("command = cat", f"command = cat\nstdout_logfile = {path}"))
+        say("reread")
+    pair.configure(PROGRAMS)
 
 
 def test_a_broken_configuration(pair: Pair) -> None:

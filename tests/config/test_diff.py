@@ -34,10 +34,11 @@ def test_names_of_groups() -> None:
     [
         (process(), process(), True),
         (process(), process(command="y"), False),
-        (process(), process(stdout_logfile="/x"), True),  # AUTO is not compared
-        (process(stderr_logfile="/x"), process(stderr_logfile=AUTO), True),
+        (process(), process(stdout_logfile="/x"), False),
+        (process(stderr_logfile="/x"), process(stderr_logfile=AUTO), True),  # a new AUTO is not compared
         (process(stdout_logfile="/x"), process(stdout_logfile="/y"), False),
-        (process(), process(stdout_logfile=None), True),
+        (process(), process(stdout_logfile=None), False),
+        (process(stdout_logfile=None), process(), True),
         (process(environment=(("A", "1"),)), process(environment=(("A", "2"),)), False),
         (process(user="root", uid=0), process(user="0", uid=0), True),
         (process(), process(process_num=5, program="b"), True),
