@@ -185,4 +185,5 @@ def _summary(result: Any) -> str:
 
 
 def _shown(data: bytes) -> str:
-    return repr(data if len(data) <= 300 else data[:297] + b"...")
+    text = data if len(data) <= 300 else data[:297] + b"..."
+    return repr(text.decode(errors="backslashreplace"))  # 'text', not b'text': supervisord's line

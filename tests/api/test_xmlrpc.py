@@ -76,9 +76,11 @@ def test_what_is_no_call(daemon: Daemon, body: bytes) -> None:
 
 def test_both_kinds_of_bad_data_are_told_apart_in_the_log(daemon: Daemon) -> None:
     daemon.request("POST", "/RPC2", b"first\nline")
-    daemon.wait_log(r"ERRO XML-RPC request data b'first\nline' is invalid: unmarshallable")
+    daemon.wait_log(r"ERRO XML-RPC request data 'first\nline' is invalid: unmarshallable")
+    daemon.request("POST", "/RPC2", b"\xff\x00")
+    daemon.wait_log(r"ERRO XML-RPC request data '\\xff\x00' is invalid: unmarshallable")
     daemon.request("POST", "/RPC2", b"<methodCall><methodName/></methodCall>")
-    daemon.wait_log("ERRO XML-RPC request data b'<methodCall><methodName/></methodCall>' is invalid: no method name")
+    daemon.wait_log("ERRO XML-RPC request data '<methodCall><methodName/></methodCall>' is invalid: no method name")
 
 
 def test_a_large_body_is_refused(daemon: Daemon) -> None:
