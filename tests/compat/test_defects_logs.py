@@ -181,6 +181,16 @@ def test_b39_the_last_words_survive_a_restart_of_the_daemon(supervisors: Supervi
     assert bool(kept) is (kind == "supervise")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_nocleanup_keeps_the_logs_of_earlier_runs_as_they_are(supervisors: Supervisors, kind: Kind) -> None:
+    place = supervisors.place()
+    old = [place / f"gone-stdout---supervisor-abcdefgh.log{end}" for end in ("", ".1")]
+    for path in old:
+        path.write_text("the reason\n")
+    supervisors.start(kind, CRASHED, place=place, options=("-n", "-k"))
+    assert sorted(place.glob("gone-*")) == old
+
+
 def test_b40_the_log_of_a_stopped_process_can_be_cleared(ours: Daemon, theirs: Daemon) -> None:
     for daemon, left in ((ours, ""), (theirs, "something\n")):
         daemon.wait_state("done", "EXITED")

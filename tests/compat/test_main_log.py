@@ -148,8 +148,9 @@ def test_what_debug_shows(supervisors: Supervisors) -> None:
         for name in ("plain", "whole"):
             daemon.wait_state(name, "RUNNING")
             daemon.rpc.supervisor.stopProcess(name)
-        shown = re.findall(r"DEBG ((?:killing|sending|'\w+' std).*\n(?:said)?)", daemon.log)
-        return sorted(re.sub(r"pid \d+", "pid N", line) for line in shown)
+        daemon.wait_log("received SIGCHLD")
+        shown = re.findall(r"DEBG ((?:killing|sending|received|'\w+' std).*\n(?:said)?)", daemon.log)
+        return sorted({re.sub(r"pid \d+", "pid N", line) for line in shown})
 
     both.agree(story)
 
