@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -61,7 +62,7 @@ def wait_for(probe: Callable[[], T], what: str = "", timeout: float = PATIENCE) 
         try:
             if answer := probe():
                 return answer
-        except (OSError, LookupError, ValueError, psutil.Error) as error:
+        except (OSError, LookupError, ValueError, psutil.Error, xmlrpc.client.Fault) as error:
             problem = f" ({error!r})"
         time.sleep(0.02)
     pytest.fail(f"not within {timeout:g} s: {what or probe.__name__}{problem}")

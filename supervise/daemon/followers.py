@@ -1,6 +1,7 @@
 """Whoever reads a log while it is written: bounded, told what was missed, and of no cost when nobody does."""
 
 import asyncio
+import contextlib
 import os
 import stat
 import threading
@@ -8,9 +9,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from supervise.daemon.sinks import Sink
+from supervise.system.logfile import FRONT
 from supervise.system.logread import whole_characters
 
 PIECE = 64 * 1024
@@ -134,6 +136,21 @@ async def follow_file(path: str, bell: Ringing, start: int) -> AsyncGenerator[by
         reader.close()
 
 
+_Identity: TypeAlias = tuple[int, int]
+
+
+def _identity(facts: os.stat_result) -> _Identity:
+    return facts.st_dev, facts.st_ino
+
+
+class _Younger(NamedTuple):
+    """A file to go on with, as it was called when we looked. `lost`: there were others between."""
+
+    path: str
+    file: _Identity
+    lost: bool = False
+
+
 class _Reader:
     """A position in a file that is rotated under us. Its methods block, and run in any thread, one at a time.
 
@@ -200,42 +217,52 @@ class _Reader:
             self._position += len(rest)
             if rest:
                 items.append(rest)
-            if len(rest) < PIECE:
-                if younger == "":
-                    items.append(Gap(0))
-                self._try_open(younger or self._path)
+            if len(rest) < PIECE and self._try_open(younger.path, younger.file) and younger.lost:
+                items.append(Gap(0))
             self.more = True
         return items
 
-    def _younger(self) -> str | None:
-        """The next file after ours; None if ours is the current one, "" if ours is not among the backups."""
-        ours = os.fstat(self._fd)
-        name, younger = self._path, None
-        number = 0
-        while True:
-            try:
-                facts = os.stat(name)
-            except OSError:
-                if number == 0:
-                    return None  # moved away and not there again yet: stay
-                return ""
-            if (facts.st_dev, facts.st_ino) == (ours.st_dev, ours.st_ino):
-                return younger
-            younger, number = name, number + 1
-            name = f"{self._path}.{number}"
+    def _younger(self) -> "_Younger | None":
+        """The next file after ours; None if ours is the current one.
 
-    def _try_open(self, path: str) -> bool:
+        Files only ever get higher numbers, and we look from the lowest up: so none that is renamed meanwhile is
+        overlooked, and the last one seen before ours is the next. Numbers may have gaps (see `LogFile`).
+        """
+        ours = _identity(os.fstat(self._fd))
         try:
-            self._open(path)
+            current = younger = _Younger(self._path, _identity(os.stat(self._path)))
+        except OSError:
+            return None  # moved away and not there again yet: stay
+        if current.file == ours:
+            return None
+        for number in range(1, self._highest() + 1):
+            name = f"{self._path}.{number}"
+            with contextlib.suppress(OSError):
+                file = _identity(os.stat(name))
+                if file == ours:
+                    return younger
+                younger = _Younger(name, file)
+        return current._replace(lost=True)
+
+    def _highest(self) -> int:
+        """No backup has a higher number, nor gets one while we look."""
+        folder, base = os.path.split(self._path)
+        suffixes = (name[len(base) + 1 :] for name in os.listdir(folder or ".") if name.startswith(f"{base}."))
+        return max((int(suffix) for suffix in suffixes if suffix.isdecimal()), default=0) + FRONT
+
+    def _try_open(self, path: str, file: _Identity | None = None) -> bool:
+        try:
+            self._open(path, file)
         except OSError:
             return False
         return True
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str, file: _Identity | None) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or file not in {None, _identity(found)}:
             os.close(fd)
-            raise OSError(22, "it is not a regular file", path)
+            raise OSError(22, "it is not a regular file, or not the one that was meant", path)
         self._shut()
         self._fd, self._position = fd, 0
 

@@ -86,5 +86,5 @@ def number(value: float | None) -> str:
 
 def machine() -> str:
     """What the figures depend on, and when they were taken."""
-    kernel, python = platform.release(), platform.python_version()
+    kernel, python = platform.release().partition("-")[0], platform.python_version()
     return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Linux {kernel}, Python {python}"

@@ -71,6 +71,27 @@ def test_rotation_is_followed_without_loss(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_many_rotations_are_followed(tmp_path: Path) -> None:
+    """Hundreds of backups behind, whose numbers have gaps."""
+
+    async def run() -> None:
+        path = tmp_path / "log"
+        file = LogFile(str(path), 0, 1000)
+        file.write(b"0\n")
+        bell = Bell(asyncio.get_running_loop())
+        async with aclosing(follow_file(str(path), bell, 10)) as items:
+            assert await anext(items) == b"0\n"
+            for number in range(1, 300):
+                file.rotate()
+                file.write(b"%d\n" % number)
+            bell.ring()
+            wanted = b"".join(b"%d\n" % number for number in range(1, 300))
+            assert await collect(items, len(wanted)) == wanted
+        file.close()
+
+    asyncio.run(run())
+
+
 def test_rotated_out_of_reach_is_a_gap(tmp_path: Path) -> None:
     async def run() -> None:
         path = tmp_path / "log"
