@@ -311,3 +311,14 @@ def test_all_down_and_up(pair: Pair) -> None:
     )
     pair.agree(call("supervisor.stopAllProcesses"))
     pair.agree(lambda daemon: daemon.states())
+
+
+def test_a_variable_that_is_taken_away(supervisors: Supervisors) -> None:
+    """supervisord goes on expanding it, until it is started again and fails; we say at once who still uses it."""
+    program = "[program:a]\ncommand = sleep %(ENV_SECONDS)s\nautostart = false\n"
+    both = Pair(supervisors, program, 'environment = SECONDS="1000"\n')
+    both.configure(program)
+    ours, theirs = (call("supervisor.reloadConfig")(daemon) for daemon in (both.ours, both.theirs))
+    assert theirs == [[[], ["a"], []]]
+    assert ours["faultCode"] == 92
+    assert "contains names ('ENV_SECONDS')" in ours["faultString"]

@@ -137,6 +137,21 @@ def test_commands_that_cannot_be_run(command: str, text: str, fault: Fault) -> N
     assert (error.stage, str(error), error.kind) == ("lookup", text, fault)
 
 
+def test_a_file_that_only_others_may_execute(tmp_path: Path) -> None:
+    need_root()
+    tmp_path.chmod(0o755)
+    (tmp_path / "tool").touch(0o744)
+    code = (
+        "import os, sys; from supervise.config.model import ProgramConfig;"
+        "from supervise.system.spawn import SpawnError, lookup\n"
+        "os.chdir(sys.argv[1]); os.setgid(65534); os.setuid(63999)\n"
+        "try: lookup(ProgramConfig(name='x', group_name='x', command='./tool'), None)\n"
+        "except SpawnError as e: print(e.kind.name, e)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout == "NOT_EXECUTABLE no permission to run command './tool'\n", run.stderr
+
+
 # What the child gets
 
 
