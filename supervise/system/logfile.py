@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from supervise.system.intent import Recorder
+from supervise.system.links import open_log
 
 LONGEST_LINE = 1 << 20  # bytes beyond the limit after which even a line is cut, so that a file has a hard bound
 NEWLINE = 0x0A
@@ -72,10 +73,8 @@ class LogFile:
         """Open or create the file (0666 less the umask, as supervisord does). Raises NotAFileError, OSError."""
         self.close()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        if _may_be_tricked(self.path):
-            flags |= os.O_NOFOLLOW
         try:
-            fd = os.open(self.path, flags, 0o666)
+            fd = open_log(self.path, flags)
         except OSError as exc:
             if exc.errno and not _is_file(self.path):
                 raise NotAFileError(exc.errno, exc.strerror, self.path) from None
@@ -230,17 +229,6 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode) or os.path.isdir(path)
     except OSError:
         return True
-
-
-def _may_be_tricked(path: str) -> bool:
-    """We are root and others may put a symbolic link in the file's place (their directory, or one for everybody)."""
-    if os.geteuid() != 0:
-        return False
-    try:
-        facts = Path(path).parent.stat()
-    except OSError:
-        return False
-    return facts.st_uid != 0 or bool(facts.st_mode & stat.S_IWOTH)
 
 
 def _last_byte(path: str) -> int:

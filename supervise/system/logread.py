@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from supervise.system.links import open_log
+
 MOST = 64 << 20  # bytes of one answer
 
 
@@ -85,4 +87,4 @@ def whole_characters(data: bytes) -> bytes:
 def _open(path: str) -> BinaryIO:
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise OSError(22, "it is not a regular file", path)
-    return open(path, "rb", buffering=0)
+    return os.fdopen(open_log(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb", buffering=0)

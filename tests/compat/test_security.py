@@ -506,6 +506,33 @@ def test_b66_logs_follow_no_link_of_somebody_else(supervisors: Supervisors) -> N
     wait_for(lambda: "overwritten" in target.read_text(), "supervisord follows it, as root")
 
 
+def test_b66_nor_is_root_led_astray_on_the_way_there(supervisors: Supervisors) -> None:
+    """Neither to write nor to read: the program's user has put a link in the place of his directory of logs."""
+    need_root()
+    for kind, led in (("supervise", False), ("supervisord", True)):
+        place = supervisors.place()
+        for name in ("roots", "theirs"):
+            (place / name).mkdir(mode=0o755)
+        (place / "roots" / "web.err").write_text("precious")
+        (place / "theirs" / "logs").symlink_to("../roots")
+        for path in (place / "theirs", place / "theirs" / "logs"):
+            os.chown(path, pwd.getpwnam("nobody").pw_uid, -1, follow_symlinks=False)
+        text = (
+            "[program:web]\ncommand = sh -c 'echo overwritten; exec sleep 1000'\nstartsecs = 0\n"
+            f"stdout_logfile = {place}/theirs/logs/web.out\nstderr_logfile = {place}/theirs/logs/web.err\n"
+        )
+        daemon = supervisors.start(kind, text, place=place)  # type: ignore[arg-type]
+        daemon.wait_state("web", "RUNNING")
+        if led:
+            wait_for(lambda daemon=daemon: daemon.read("roots/web.out") == "overwritten\n", "supervisord is")
+            assert daemon.rpc.supervisor.readProcessStderrLog("web", 0, 0) == "precious"
+        else:
+            wait_for(lambda daemon=daemon, place=place: f"{place}/theirs/logs/web.out" in daemon.log, "it is told")
+            assert os.listdir(place / "roots") == ["web.err"]
+            with pytest.raises(xmlrpc.client.Fault):
+                daemon.rpc.supervisor.readProcessStderrLog("web", 0, 0)
+
+
 # B67
 
 
