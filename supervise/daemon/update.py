@@ -9,7 +9,7 @@ from functools import partial
 from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
-from supervise.core.events import RUNNING_STATES, DaemonState, Start
+from supervise.core.events import RUNNING_STATES, DaemonState, Start, State
 from supervise.daemon.memory import is_outdated
 from supervise.daemon.process import Group, Process
 from supervise.daemon.slices import at_once
@@ -122,10 +122,12 @@ class Updater:
         return [*errors, *steps]
 
     async def _remove(self, group: Group, dry_run: bool) -> list[Step]:
+        name = group.name
         if not dry_run:
             await self._supervisor.stop(group.processes.values())
+            if _lives_on(group):
+                return [Step("error", name, None, f"{name}: has problems; not removing")]
             self._forget(group)
-        name = group.name
         return [
             Step("stopped", name, None, f"{name}: stopped"),
             Step("removed", name, None, f"{name}: removed process group"),
@@ -149,6 +151,8 @@ class Updater:
         if not same_frame(group.config, new):
             if not dry_run:
                 await self._supervisor.stop(group.processes.values())
+                if _lives_on(group):
+                    return [Step("error", name, None, f"{name}: has problems; not updating")]
                 self._forget(group)
                 self._appear(new)
             stopped = [Step("stopped", name, None, f"{name}: stopped")]
@@ -211,3 +215,8 @@ class Updater:
     def _configure(self, process: Process, config: ProgramConfig) -> None:
         process.machine.config = config
         process.logs.reconfigure(config)
+
+
+def _lives_on(group: Group) -> bool:
+    """Whether a member could not be ended: it must not be forgotten, nor get a second copy beside it."""
+    return any(process.state is State.UNKNOWN for process in group.processes.values())

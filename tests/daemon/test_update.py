@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -178,6 +180,26 @@ def test_another_kind_of_group_is_built_anew(tmp_path: Path) -> None:
             await reach(supervisor, "p", State.RUNNING)
             assert pids(supervisor) != before
             assert supervisor.groups["p"].config.kind == "pool"
+
+    run(story)
+
+
+@pytest.mark.parametrize("what", ["removing", "updating"])
+def test_what_cannot_be_ended_is_not_forgotten(tmp_path: Path, what: str) -> None:
+    async def story() -> None:
+        old = group(sh("p", SLEEP, stopsignal=1000))  # no such signal
+        async with supervising(tmp_path, old) as supervisor:
+            files, updater = await begin(supervisor, old)
+            pid = process(supervisor, "p").machine.pid
+            assert pid
+            pool = group(sh("p", SLEEP, kind="eventlistener"), kind="pool", events=("TICK_5",))
+            files.groups = [pool] if what == "updating" else []
+            assert texts(await updater.update([], dry_run=False)) == [f"p: has problems; not {what}"]
+            assert (process(supervisor, "p").state, pids(supervisor)) == (State.UNKNOWN, {"p": pid})
+            os.kill(pid, signal.SIGKILL)
+            await reach(supervisor, "p", State.STOPPED)
+            last = {"removing": "removed", "updating": "updated"}[what]
+            assert texts(await updater.update([], dry_run=False))[-1] == f"p: {last} process group"
 
     run(story)
 
