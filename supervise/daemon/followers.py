@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from supervise.daemon.sinks import Sink
+from supervise.system.links import open_log
 from supervise.system.logfile import FRONT
 from supervise.system.logread import whole_characters
 
@@ -258,7 +259,7 @@ class _Reader:
         return True
 
     def _open(self, path: str, file: _Identity | None) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_log(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or file not in {None, _identity(found)}:
             os.close(fd)
