@@ -237,13 +237,14 @@ class Commands:
         return await self._control.each("rotate", specs, lambda p: on_logs("rotate", p, p.logs.rotate))
 
     async def clear_main_log(self) -> None:
-        """Truncate the main log. Raises CommandError(NO_FILE)."""
+        """Truncate the main log. Raises CommandError: NO_FILE, FAILED."""
         if self._lifecycle.main_log.path is None:
             raise CommandError(Fault.NO_FILE)
         try:
             await self._lifecycle.main_log.clear()
         except OSError as exc:
-            raise CommandError(Fault.NO_FILE, str(exc)) from None
+            fault = Fault.NO_FILE if isinstance(exc, FileNotFoundError) else Fault.FAILED
+            raise CommandError(fault, str(exc)) from None
 
     def reopen_logs(self) -> None:
         """Reopen the main log and all child logs (USR2)."""

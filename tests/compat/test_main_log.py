@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.compat.pair import Pair, plain
+from tests.compat.pair import Pair, call, plain
 from tests.daemons import Daemon, Supervisors, wait_answer
 from tests.tools import wait_for
 
@@ -153,6 +153,15 @@ def test_what_debug_shows(supervisors: Supervisors) -> None:
         return sorted({re.sub(r"pid \d+", "pid N", line) for line in shown})
 
     both.agree(story)
+
+
+def test_one_that_cannot_be_cleared(supervisors: Supervisors) -> None:
+    def clear(daemon: Daemon) -> int:
+        (daemon.place / "main.log").rename(daemon.place / "before")
+        (daemon.place / "main.log").mkdir()
+        return int(call("supervisor.clearLog")(daemon)["faultCode"])
+
+    assert Pair(supervisors, "").ask(clear) == ("30", "30")
 
 
 def test_a_shutdown_names_whom_it_waits_for(pair: Pair) -> None:
