@@ -118,14 +118,11 @@ def call(port: int, user: str, name: str, *params: Any) -> Any:
         *("supervisor._update", "supervisor.__init__", "supervisor.__class__", "supervisor.getState.__globals__"),
         *("supervisor", "supervisor.", ".getState", "supervisor..getState", "getState", "__class__.getState"),
         *("supervisor.get_state", "supervisor.getstate", "supervisor.getState ", "system._commands", "os.system"),
-        *("supervisor.getState\u0000", "supervisor.ge\u0442State"),
+        "supervisor.ge\u0442State",
     ],
 )
 def test_b60_only_names_of_the_registry_are_methods(daemon: Daemon, ports: list[int], name: str) -> None:
-    name = name.replace("\0", "")  # XML cannot even say it
     for params in ((), ("touch /tmp/pwned",)):
-        if name == "supervisor.getState":
-            continue
         assert call(ports[0], "boss", name, *params) == "1 UNKNOWN_METHOD"
         (answer,) = call(ports[0], "boss", "system.multicall", [{"methodName": name, "params": list(params)}])
         assert answer["faultCode"] == 1
