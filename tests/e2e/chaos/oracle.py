@@ -160,7 +160,9 @@ def judge_events(
         heard = Counter(said for *_, said in lines)
         doubled += sum(heard.values()) - len(heard)
         lost = {said: at for said, at in wanted.items() if said not in heard}
-        lost = {said: at for said, at in lost.items() if not any(a - 10 < at < b + 1 for a, b in reloads)}
+        for begun, over in reloads:  # what waited, perhaps for long: all that came after the last one that was heard
+            since = max((wanted[said] for said in heard if wanted.get(said, begun) < begun), default=0.0)
+            lost = {said: at for said, at in lost.items() if not since - 1 < at < over + 1}
         if lost:
             wrong.append(f"{path.name}: {len(lost)} of {len(wanted)} events lost: {sorted(lost.items())[:5]}")
         if unknown := [said for said in heard if said not in wanted and said not in last and "number-" not in said]:
