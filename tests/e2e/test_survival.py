@@ -158,7 +158,7 @@ stopwaitsecs = 4
 startsecs = 0
 [program:failing]
 command = bash -c 'exit 3'
-startsecs = 1
+startsecs = 60
 startretries = 3
 [eventlistener:hears]
 command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
