@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -36,9 +35,15 @@ def test_processor_time_is_that_of_another_process() -> None:
 
 
 def test_waiting_is_counted() -> None:
-    before = usage([os.getpid()])
-    for _ in range(20):
-        time.sleep(0.02)
-    spent = usage([os.getpid()]).since(before)
-    assert spent.waits >= 10  # a sleep that is over before it was slept is none
-    assert spent.switches >= spent.waits
+    code = "import time; input(); [time.sleep(0.02) for _ in range(20)]; print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        before = usage([child.pid])
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        spent = usage([child.pid]).since(before)
+        assert spent.waits >= 10  # a sleep that is over before it was slept is none
+        assert spent.switches >= spent.waits
+        child.stdin.write(b"\n")
