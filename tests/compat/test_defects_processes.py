@@ -256,6 +256,7 @@ def test_b23_a_clock_that_jumps_changes_no_duration(supervisors: Supervisors, ki
 def test_b24_several_names_are_started_together(ours: Daemon, theirs: Daemon) -> None:
     for daemon, together in ((ours, True), (theirs, False)):
         assert daemon.ctl("start", "one", "two").returncode == 0
+        wait_for(lambda daemon=daemon: len(re.findall(r"success: (?:one|two)\b", daemon.log)) == 2)
         found = re.findall(r"(spawned: '|success: )(?:one|two)\b", daemon.log)
         assert (found == ["spawned: '"] * 2 + ["success: "] * 2) is together, found
 
