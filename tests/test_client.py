@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_stream_can_be_closed_from_elsewhere(client: Client) -> None:
 def test_events(client: Client) -> None:
     events = client.events()
     seen: list[ServerEvent] = []
-    listener = threading.Thread(target=lambda: seen.append(next(events)), daemon=True)  # type: ignore[call-overload]
+    listener = threading.Thread(target=lambda: seen.append(next(events)), daemon=True)
     listener.start()
 
     def heard() -> bool:
@@ -123,6 +124,7 @@ def test_events(client: Client) -> None:
 
     wait_for(heard, "an event")
     listener.join(30)
+    assert isinstance(events, Generator)
     events.close()
     assert seen[0].type.startswith("PROCESS_STATE_")
     assert seen[0].data["name"] == "cat"
@@ -141,7 +143,7 @@ def test_server_sent_events() -> None:
 
 
 def test_configuration(daemon: Daemon, client: Client) -> None:
-    assert client.reread() == {"added": [], "changed": [], "removed": []}
+    assert client.reread() == {"added": [], "changed": [], "removed": [], "notes": []}
     daemon.configure(PROGRAMS + "[program:new]\ncommand = sleep 1000\nautostart = false\n")
     try:
         assert client.reread()["added"] == ["new"]

@@ -218,7 +218,8 @@ def _shown(key: str, value: Any, parent: str, *, values: bool) -> Any:
 
 async def _reread(call: Call) -> Any:
     diff = await call.commands.reread()
-    return {"added": list(diff.added), "changed": list(diff.changed), "removed": list(diff.removed)}
+    found = {"added": diff.added, "changed": diff.changed, "removed": diff.removed}
+    return {**{kind: list(names) for kind, names in found.items()}, "notes": call.commands.not_in_force()}
 
 
 async def _update(call: Call) -> Any:

@@ -95,7 +95,7 @@ AVAILABLE = record(
         )
     }
 )
-DIFF = record(dict.fromkeys(("added", "changed", "removed"), array(STRING)))
+DIFF = record(dict.fromkeys(("added", "changed", "removed", "notes"), array(STRING)))
 STEPS = record({"steps": array(record({"kind": STRING, "group": STRING, "process": nullable(STRING), "text": STRING}))})
 EMPTY = record({})
 CONFIG: Schema = _FREE

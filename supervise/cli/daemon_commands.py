@@ -1,5 +1,6 @@
 """Actions on groups, the configuration and the daemon itself; and those of the shell: open, help, quit, exit."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -62,6 +63,8 @@ def reread(session: Session, words: Sequence[str], as_json: bool) -> None:
         session.out_json(diff)
     else:
         session.out("\n".join(render.reread_lines(diff)))
+    for note in diff.get("notes", ()):
+        print(note, file=sys.stderr)
 
 
 def complain_of_config(session: Session, error: ServerError) -> None:
@@ -129,7 +132,9 @@ def update(session: Session, groups: Sequence[str], dry_run: bool, as_json: bool
     for step in steps:
         if step["kind"] == "error":
             session.code = GENERIC
-        if not as_json:
+        if step["kind"] == "note":  # not on stdout: supervisorctl says nothing of it
+            print(step["text"], file=sys.stderr)
+        elif not as_json:
             session.out(step["text"])
 
 

@@ -124,8 +124,14 @@ class Commands:
             uptime=round(self._loop.time() - self._lifecycle.since, 3),
             config_file=self.config.file,
             counts=counts,
-            problems=(*self._lifecycle.problems(), *self._not_in_force(), *self._upgrade_problems()),
+            problems=(*self._lifecycle.problems(), *self.not_in_force(), *self._upgrade_problems()),
         )
+
+    def not_in_force(self) -> list[str]:
+        """What the files say of the daemon itself that an update does not touch (B57): a sentence, or nothing."""
+        begun = self._lifecycle.config
+        found = of_the_daemon(begun, self.config) if begun is not None else []
+        return [f"changed in the files, not in force before a reload or a restart: {', '.join(found)}"] if found else []
 
     def events(self) -> Subscription:
         """Subscribe to every change; a context manager and async iterator, bounded."""
@@ -263,8 +269,7 @@ class Commands:
         """Reread, and make the active groups (or only `groups`) what the files say. Raises CommandError."""
         self._must_run()
         steps = await self._updater.update(groups, dry_run=dry_run)
-        self._tell_what_waits()
-        return steps
+        return [*steps, *(Step("note", "", None, text) for text in self._tell_what_waits())]
 
     async def add(self, group: str) -> None:
         """Make a configured group active. Raises CommandError: BAD_NAME, ALREADY_ADDED."""
@@ -287,7 +292,7 @@ class Commands:
         """Validate the configuration, then stop everything, and start anew from it; sockets stay open.
 
         Raises CommandError(CANT_REREAD) with every problem, having changed nothing (B1).
-        Without `wait`, returns when the restart has begun.
+        Without `wait`, returns when the restart has begun; with it, raises FAILED if all runs but a server is not open.
         """
         self._must_run()
         await self._lifecycle.reload(wait=wait)
@@ -306,15 +311,10 @@ class Commands:
 
     # Within
 
-    def _not_in_force(self) -> list[str]:
-        """What the files say of the daemon itself that an update does not touch (B57)."""
-        begun = self._lifecycle.config
-        found = of_the_daemon(begun, self.config) if begun is not None else []
-        return [f"changed in the files, not in force before a reload or a restart: {', '.join(found)}"] if found else []
-
-    def _tell_what_waits(self) -> None:
-        for problem in self._not_in_force():
+    def _tell_what_waits(self) -> list[str]:
+        for problem in (problems := self.not_in_force()):
             log.warning(problem)
+        return problems
 
     def _must_run(self) -> None:
         if self.supervisor.state is not DaemonState.RUNNING:

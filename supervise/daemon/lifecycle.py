@@ -39,6 +39,7 @@ class Lifecycle:
         self.ended = asyncio.Event()
         self.exit_status = 0
         self.config: Config | None = None  # the one that is in force
+        self.unserved: Callable[[], tuple[str, ...]] = tuple  # why servers of the configuration are not open
 
     def begin(self, config: Config) -> None:
         """Make all groups active and start what is to start by itself."""
@@ -55,7 +56,7 @@ class Lifecycle:
         found = [f"main log: {sink.problem}"] if sink is not None and sink.problem else []
         if memory:
             found.append(f"programs will not survive a crash of this daemon as its own: {memory}")
-        return tuple(found)
+        return (*found, *self.unserved())
 
     def reopen_logs(self) -> None:
         """Reopen the main log and all child logs, as logrotate asks for."""
@@ -85,7 +86,7 @@ class Lifecycle:
             self.ended.set()
 
     async def reload(self, *, wait: bool) -> None:
-        """See `Commands.reload`. Raises CommandError(CANT_REREAD)."""
+        """See `Commands.reload`. Raises CommandError: CANT_REREAD; with `wait` also FAILED."""
         try:
             config = await asyncio.to_thread(self._load)
         except ConfigErrors as exc:
@@ -97,6 +98,8 @@ class Lifecycle:
         self._task = self._loop.create_task(self._renew(config))
         if wait:
             await asyncio.shield(self._task)
+            if problems := self.unserved():
+                raise CommandError(Fault.FAILED, f"everything has been started anew, but {'; '.join(problems)}")
 
     async def _renew(self, config: Config) -> None:
         supervisor = self._supervisor

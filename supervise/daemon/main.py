@@ -159,6 +159,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
         await ground.servers.reconfigure(new)
 
     lifecycle = Lifecycle(supervisor, ground.main_log, ground.load, apply)
+    lifecycle.unserved = lambda: ground.servers.problems
     commands = Commands(supervisor, lifecycle, updater)
     supervisor.serverurl = config.serverurl
     Endings(supervisor, lifecycle)

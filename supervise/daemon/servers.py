@@ -38,6 +38,7 @@ class Servers:
         """
         self._handover = handover or Handover()
         self._listeners: list[Listener] = []
+        self.problems: tuple[str, ...] = ()  # of those that could not be opened
         self._config: Config | None = None
         self._guards: list[SocketGuard] = []
         self._api: Api | None = None
@@ -50,7 +51,7 @@ class Servers:
                 if not self._handover.facts:
                     self.abandon()
                     raise
-                log.critical("%s", error)
+                self._do_without(error)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -64,7 +65,7 @@ class Servers:
 
     async def reconfigure(self, new: Config) -> None:
         """Follow a new configuration. An address that stays keeps its socket, and its connections if nothing about it
-        changed; one that cannot be opened is logged at CRIT and left out."""
+        changed; one that cannot be opened is logged at CRIT, added to `problems` and left out."""
         old: dict[tuple[str, str, int], list[Listener]] = {}
         for listener in self._listeners:
             old.setdefault(_address(listener.config), []).append(listener)
@@ -75,7 +76,7 @@ class Servers:
                 kept += [self._adopt(listener, config) for listener in same]
             else:
                 later.append(config)
-        self._listeners, self._config = kept, new
+        self._listeners, self._config, self.problems = kept, new, ()
         gone = [listener for listeners in old.values() for listener in listeners]
         self._release(gone)
         await self._serve()  # this closes those that are gone, before others are opened: they may need the same port
@@ -85,7 +86,7 @@ class Servers:
             try:
                 self._listeners += self._open(config)
             except SocketError as error:
-                log.critical("%s", error)
+                self._do_without(error)
         self._guard()
         await self._serve()
 
@@ -167,6 +168,10 @@ class Servers:
         for listener in opened:
             self._handover.hold(listener.sock.fileno(), _name(listener))
         return opened
+
+    def _do_without(self, error: SocketError) -> None:
+        log.critical("%s", error)
+        self.problems = (*self.problems, str(error))
 
     def _resume(self, config: ServerConfig) -> list[Listener]:
         """What the daemon before us has left of a server, if it is still in its place."""

@@ -312,7 +312,10 @@ def test_the_configuration_keeps_secrets(supervisors: Supervisors) -> None:
 def test_update_and_its_plan(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", "[program:a]\ncommand=sleep 100\n[program:b]\ncommand=sleep 100\n")
     daemon.configure("[program:b]\ncommand=sleep 101\n[program:c]\ncommand=sleep 100\n")
-    assert ask(daemon, "POST", "/config/reread")[1] == {"added": ["c"], "changed": ["b"], "removed": ["a"]}
+    assert ask(daemon, "POST", "/config/reread")[1] == {
+        **{"added": ["c"], "changed": ["b"], "removed": ["a"]},
+        "notes": [],
+    }
     pid = daemon.info("b")["pid"]
     _, plan = ask(daemon, "POST", "/config/update", {"dry_run": True})
     assert {step["group"] for step in plan["steps"]} == {"a", "b", "c"}

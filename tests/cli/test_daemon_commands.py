@@ -1,6 +1,7 @@
 """Actions on groups, configuration and daemon: supervisorctl's answers, and what we have beyond them."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,24 @@ def test_reload_that_waits(supervisors: Supervisors) -> None:
     assert (run.stdout, run.returncode) == ("Restarted supervisord\n", 0)
     after = daemon.wait_state("stays", "RUNNING")
     assert after["pid"] != before
+
+
+def test_a_reload_that_could_not_open_a_port(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", BEFORE)
+    before = daemon.wait_state("stays", "RUNNING")["pid"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        daemon.configure(BEFORE + f"[inet_http_server]\nport = 127.0.0.1:{port}\n")
+        note = "changed in the files, not in force before a reload or a restart: [inet_http_server]\n"
+        for words in (("reread",), ("update",), ("update", "--dry-run", "--json")):
+            assert daemon.ctl(*words).stderr == note
+        run = daemon.ctl("reload", "--wait")
+        assert run.returncode == 1
+        assert run.stdout.startswith("error: FAILED: everything has been started anew, but Another program is already")
+        assert f"127.0.0.1:{port}" in run.stdout
+        assert any(f"127.0.0.1:{port}" in problem for problem in daemon.api("/daemon")["problems"])
+    assert daemon.wait_state("stays", "RUNNING")["pid"] != before
+    assert (daemon.ctl("reload", "--wait").returncode, daemon.api("/daemon")["problems"]) == (0, [])
 
 
 def test_shutting_down(supervisors: Supervisors) -> None:

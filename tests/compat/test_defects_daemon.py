@@ -68,7 +68,8 @@ def test_b48_a_pid_in_the_pidfile_alone_means_nothing(supervisors: Supervisors) 
 
 
 def test_b48_only_its_own_pidfile_is_removed(supervisors: Supervisors) -> None:
-    for kind, left in (("supervise", True), ("supervisord", False)):
+    cases: dict[Kind, bool] = {"supervise": True, "supervisord": False}
+    for kind, left in cases.items():
         daemon = supervisors.start(kind, WEB)
         pidfile = daemon.place / "main.pid"
         pidfile.rename(daemon.place / "old.pid")
@@ -260,13 +261,15 @@ def test_b56_running_as_root_on_purpose_is_no_alarm(supervisors: Supervisors) ->
 
 
 def test_b57_changes_of_the_daemons_own_options_are_told(supervisors: Supervisors) -> None:
-    for kind, told in (("supervise", True), ("supervisord", False)):
+    cases: dict[Kind, bool] = {"supervise": True, "supervisord": False}
+    for kind, told in cases.items():
         daemon = supervisors.start(kind, WEB)
         pid = daemon.wait_state("web", "RUNNING")["pid"]
         daemon.configure(WEB + "[unix_http_server]\nchmod = 0770\n", "loglevel = debug\n")
-        assert daemon.ctl("reread").stdout == "No config updates to processes\n"
+        said = [daemon.ctl("reread"), daemon.ctl("update")]
+        assert [run.stdout for run in said] == ["No config updates to processes\n", ""]
         for option in ("[supervisord] loglevel", "[unix_http_server] chmod"):
-            assert (option in daemon.log) is told
+            assert [option in text for text in (daemon.log, *(run.stderr for run in said))] == [told] * 3
         assert daemon.info("web")["pid"] == pid
 
 

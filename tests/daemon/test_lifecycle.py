@@ -129,7 +129,7 @@ def test_long_waits_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, m
         files = Files(*(group(sh(name, script, stopwaitsecs=0.4)) for name in "ab"))
         async with living(tmp_path, files) as (supervisor, life):
             for name in "ab":
-                await eventually(lambda name=name: b"deaf" in process(supervisor, name).logs.stdout.tail_ring())  # type: ignore[misc]
+                await eventually(lambda name=name: b"deaf" in process(supervisor, name).logs.stdout.tail_ring())
             life.shutdown()
             await asyncio.wait_for(life.ended.wait(), 30)
         assert "waiting for a, b to die" in caplog.messages
@@ -151,6 +151,21 @@ def test_reload_starts_anew_from_the_new_files(tmp_path: Path) -> None:
             assert process(supervisor, "a").machine.pid != first
             assert [config.groups for config in files.applied] == [files.groups]
             assert supervisor.state is DaemonState.RUNNING
+
+    run(story)
+
+
+def test_a_reload_that_leaves_a_server_closed_says_so_to_who_waits(tmp_path: Path) -> None:
+    async def story() -> None:
+        files = Files(group(sh("a", SLEEP)))
+        async with living(tmp_path, files) as (supervisor, life):
+            await reach(supervisor, "a", State.RUNNING)
+            life.unserved = lambda: ("port taken",) if files.applied else ()
+            assert "port taken" not in life.problems()
+            with pytest.raises(CommandError, match="FAILED: everything has been started anew, but port taken"):
+                await life.reload(wait=True)
+            assert "port taken" in life.problems()
+            await reach(supervisor, "a", State.RUNNING)
 
     run(story)
 

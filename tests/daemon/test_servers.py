@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,12 +50,12 @@ def configured(*servers: ServerConfig, namespaces: tuple[str, ...] = ()) -> Conf
     return Config(daemon=DaemonConfig(), servers=servers, rpcinterfaces=plugins, file="/s.conf", here="/")
 
 
-def unix(path: Path, **options: object) -> ServerConfig:
-    return ServerConfig(kind="unix", section="unix_http_server", file=str(path), **options)  # type: ignore[arg-type]
+def unix(path: Path, **options: Any) -> ServerConfig:
+    return ServerConfig(kind="unix", section="unix_http_server", file=str(path), **options)
 
 
-def inet(port: int, host: str = "127.0.0.1", **options: object) -> ServerConfig:
-    return ServerConfig(kind="inet", section="inet_http_server", host=host, port=port, **options)  # type: ignore[arg-type]
+def inet(port: int, host: str = "127.0.0.1", **options: Any) -> ServerConfig:
+    return ServerConfig(kind="inet", section="inet_http_server", host=host, port=port, **options)
 
 
 async def greeted(config: ServerConfig) -> bool:
@@ -187,6 +188,9 @@ def test_one_that_cannot_be_opened_does_not_hinder_the_others(tmp_path: Path, ca
     async def tell(servers: Servers, api: Accepting) -> None:
         await servers.reconfigure(configured(unix(tmp_path / "no" / "s"), unix(tmp_path / "s")))
         assert await greeted(unix(tmp_path / "s"))
+        assert servers.problems == tuple(caplog.messages)
+        await servers.reconfigure(configured(unix(tmp_path / "s")))
+        assert servers.problems == ()
 
     story([unix(tmp_path / "s")], tell)
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
