@@ -26,6 +26,7 @@ TEXTS = {
     "restart": "restarted with its new options",
     "next-start": "keeps running; its new options count from its next start",
     "live": "keeps running with its new options",
+    "error": "has problems; still there as it was",
 }
 STOPPING = frozenset({"remove", "restart"})
 
@@ -125,7 +126,7 @@ class Updater:
         name = group.name
         if not dry_run:
             await self._supervisor.stop(group.processes.values())
-            if _lives_on(group):
+            if any(map(_lives_on, group.processes.values())):
                 return [Step("error", name, None, f"{name}: has problems; not removing")]
             self._forget(group)
         return [
@@ -151,17 +152,18 @@ class Updater:
         if not same_frame(group.config, new):
             if not dry_run:
                 await self._supervisor.stop(group.processes.values())
-                if _lives_on(group):
+                if any(map(_lives_on, group.processes.values())):
                     return [Step("error", name, None, f"{name}: has problems; not updating")]
                 self._forget(group)
                 self._appear(new)
             stopped = [Step("stopped", name, None, f"{name}: stopped")]
             return [*stopped, Step("updated", name, None, f"{name}: updated process group")]
         plan = self._plan(group, new)
-        if not dry_run:
-            await self._follow(group, new, plan)
-        stops = [Step("stopped", name, None, f"{name}: stopped")] if any(step.kind in STOPPING for step in plan) else []
-        return [*stops, *plan, Step("updated", name, None, f"{name}: updated process group")]
+        done = plan if dry_run else await self._follow(group, new, plan)
+        stops = [Step("stopped", name, None, f"{name}: stopped")] if any(step.kind in STOPPING for step in done) else []
+        if any(step.kind == "error" for step in done):  # it is not what the files say
+            return [*stops, *done]
+        return [*stops, *done, Step("updated", name, None, f"{name}: updated process group")]
 
     def _plan(self, group: Group, new: GroupConfig) -> list[Step]:
         """What changes for each member, and how gently it can be brought about."""
@@ -180,33 +182,47 @@ class Updater:
         namespec = name if name == group.name else f"{group.name}:{name}"
         return Step(kind, group.name, name, f"{namespec}: {TEXTS[kind]}")
 
-    async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> None:
+    async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> list[Step]:
+        """Carry out a plan; returns it as it went. What cannot be ended stays as it is, for a later update to try."""
         wanted = {config.name: config for config in new.processes}
-        named = [(step.kind, step.process or "") for step in plan]
-        restarted = [name for kind, name in named if kind == "restart"]
+        restarted = [step.process or "" for step in plan if step.kind == "restart"]
         await at_once(lambda name: self._replace(group.processes[name], wanted[name]), restarted)
-        await self._supervisor.stop([group.processes[name] for kind, name in named if kind == "remove"])
+        await self._supervisor.stop([group.processes[step.process or ""] for step in plan if step.kind == "remove"])
         if not self._is_active(group):  # another client has removed it meanwhile, or ends everything
-            return
-        group.config = new
+            return list(plan)
+        done = [self._unless_it_lives_on(group, step) for step in plan]
+        for step in done:
+            if step.kind == "error" and step.process:
+                wanted[step.process] = group.processes[step.process].config
+        group.config = replace(new, processes=tuple(wanted.values()))
         self._supervisor.regroup(group)
-        for kind, name in named:
-            match kind:
+        for step in done:
+            name = step.process or ""
+            match step.kind:
                 case "remove":
                     self._supervisor.remove_process(group, name)
                 case "add":
                     self._supervisor.autostart([self._supervisor.add_process(group, wanted[name])])
                 case "live" | "next-start":
                     self._configure(group.processes[name], wanted[name])
-                case _:  # restarted above
+                case _:  # restarted above, or not to be ended
                     pass
         group.processes = {name: group.processes[name] for name in wanted}
+        return done
+
+    def _unless_it_lives_on(self, group: Group, step: Step) -> Step:
+        if step.kind not in STOPPING:
+            return step
+        process = group.processes[step.process or ""]
+        if not (_lives_on(process) if step.kind == "remove" else process.state is State.UNKNOWN):
+            return step
+        return replace(step, kind="error", text=f"{step.text.partition(': ')[0]}: {TEXTS['error']}")
 
     async def _replace(self, process: Process, config: ProgramConfig) -> None:
-        """Stop, change, and start again what was up or starts by itself."""
+        """Stop, change, and start again what was up or starts by itself; nothing of what cannot be ended."""
         up = process.state in RUNNING_STATES
         await self._supervisor.stop([process])
-        if process.removed:
+        if process.removed or process.state is State.UNKNOWN:
             return
         self._configure(process, config)
         if up or config.autostart:
@@ -217,6 +233,7 @@ class Updater:
         process.logs.reconfigure(config)
 
 
-def _lives_on(group: Group) -> bool:
-    """Whether a member could not be ended: it must not be forgotten, nor get a second copy beside it."""
-    return any(process.state is State.UNKNOWN for process in group.processes.values())
+def _lives_on(process: Process) -> bool:
+    """Whether it could not be ended, or another client has started it again meanwhile: it must not be forgotten, nor
+    get a second copy beside it."""
+    return process.state is State.UNKNOWN or not process.at_rest

@@ -4,8 +4,9 @@ import asyncio
 import dataclasses
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Files:
         return config(*self.groups)
 
 
-def members(count: int, **options: object) -> list[ProgramConfig]:
+def members(count: int, **options: Any) -> list[ProgramConfig]:
     return [sh(f"web-{i}", SLEEP, group_name="web", process_num=i, **options) for i in range(count)]
 
 
@@ -204,6 +205,39 @@ def test_what_cannot_be_ended_is_not_forgotten(tmp_path: Path, what: str) -> Non
     run(story)
 
 
+def test_a_member_that_cannot_be_ended_is_not_forgotten(tmp_path: Path) -> None:
+    """One that is dropped, and one whose command has changed; the others follow the files."""
+
+    async def story() -> None:
+        deaf: dict[str, Any] = {"stopsignal": 1000}  # no such signal
+        old = group(*members(2), *members(4, **deaf)[2:])
+        async with supervising(tmp_path, old) as supervisor:
+            files, updater = await begin(supervisor, old)
+            before = pids(supervisor)
+            changed = [dataclasses.replace(one, command="sleep 2000") for one in members(3, **deaf)[2:]]
+            files.groups = [group(*members(1), *changed)]
+            steps = await updater.update([], dry_run=False)
+            assert [step.text for step in steps] == [
+                "web: stopped",
+                "web:web-1: stopped and removed",
+                "web:web-3: has problems; still there as it was",
+                "web:web-2: has problems; still there as it was",
+            ]
+            assert [step.kind for step in steps][-2:] == ["error", "error"]
+            left = {f"web-{i}": before[f"web-{i}"] for i in (0, 2, 3)}
+            assert pids(supervisor) == left
+            assert (await updater.reread()).changed == ("web",)
+            for i in (2, 3):
+                os.kill(before[f"web-{i}"] or 0, signal.SIGKILL)
+                await reach(supervisor, f"web:web-{i}", State.STOPPED)
+            assert texts(await updater.update([], dry_run=False))[-1] == "web: updated process group"
+            assert list(supervisor.groups["web"].processes) == ["web-0", "web-2"]
+            assert process(supervisor, "web:web-2").config.command == "sleep 2000"
+            assert await updater.update([], dry_run=False) == []
+
+    run(story)
+
+
 def test_update_ends_a_backoff(tmp_path: Path) -> None:
     async def story() -> None:
         old = group(sh("p", "exit 1", startretries=1000, startsecs=10))
@@ -223,12 +257,13 @@ def test_add_and_remove(tmp_path: Path) -> None:
         async with supervising(tmp_path, a) as supervisor:
             files, updater = await begin(supervisor, a)
             files.groups = [a, b]
-            for refuse, fault in [
+            refusals: list[tuple[Callable[[], object], Fault]] = [
                 (lambda: updater.add("a"), Fault.ALREADY_ADDED),
                 (lambda: updater.add("b"), Fault.BAD_NAME),  # not reread yet
                 (lambda: updater.remove("b"), Fault.BAD_NAME),
                 (lambda: updater.remove("a"), Fault.STILL_RUNNING),
-            ]:
+            ]
+            for refuse, fault in refusals:
                 with pytest.raises(CommandError) as info:
                     refuse()
                 assert info.value.fault is fault
