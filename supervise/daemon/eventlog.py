@@ -54,7 +54,7 @@ class EventLog:
     """
 
     def __init__(self, directory: str | None, pool: str) -> None:
-        self.serial = self.poolserial = 0  # of the next event
+        self.poolserial = 0  # of the next event
         self._pool, self._entries, self._failed = pool, None, False
         self._items: dict[int, Item] = {}  # that are not settled
         self._standings: dict[str, Entry] = {}
@@ -72,11 +72,10 @@ class EventLog:
 
     def _replay(self, entry: Entry) -> None:
         facts, data = entry
-        if "serial" in facts:
-            self.serial, self.poolserial = max(self.serial, facts["serial"]), max(self.poolserial, facts["poolserial"])
+        self.poolserial = max(self.poolserial, facts.get("poolserial", 0))
         if "type" in facts:
             number = facts["poolserial"] - 1
-            self._items[number] = Item(Event(facts["serial"] - 1, facts["type"], data), number)
+            self._items[number] = Item(Event(facts["serial"], facts["type"], data), number)
         for number in facts.get("settled", ()):
             self._items.pop(number, None)
         if "listener" in facts:
@@ -113,15 +112,14 @@ class EventLog:
 
     def put(self, item: Item, gone: list[Item]) -> None:
         """There is a new event, which these have given way to."""
-        event = item.event
-        self.serial, self.poolserial = event.serial + 1, item.poolserial + 1
+        self.poolserial = item.poolserial + 1
         self._items[item.poolserial] = item
         for each in gone:
             self._items.pop(each.poolserial, None)
         self._add(self._event(item, [each.poolserial for each in gone]))
 
     def _event(self, item: Item, settled: list[int]) -> Entry:
-        facts = {"serial": item.event.serial + 1, "poolserial": item.poolserial + 1, "type": item.event.type}
+        facts = {"serial": item.event.serial, "poolserial": item.poolserial + 1, "type": item.event.type}
         return Entry(facts | ({"settled": settled} if settled else {}), item.event.payload)
 
     def stand(self, listener: str, standing: Standing, said: bytes, settled: Item | None = None) -> None:
@@ -175,7 +173,7 @@ class EventLog:
             self._failed, self._limit = False, 2 * self._entries.size + SLACK
 
     def _all(self) -> Iterator[Entry]:
-        yield Entry({"serial": self.serial, "poolserial": self.poolserial})
+        yield Entry({"poolserial": self.poolserial})
         for item in self._items.values():
             yield self._event(item, [])
         yield from self._standings.values()

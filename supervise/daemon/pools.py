@@ -32,10 +32,12 @@ from supervise.daemon.process import Group, Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.ticks import Ticks
 from supervise.daemon.transit import Transit
+from supervise.system.counter import Counter
 from supervise.system.intent import Intent, Interrupted
 
 log = logging.getLogger("supervise")
 
+SERIAL = "serial"  # file name
 REPEAT = 10.0  # seconds before another overflow of the same pool is told
 
 
@@ -173,6 +175,15 @@ def _talks(process: Process) -> bool:
     return isinstance(process.wiring, Listener) and process.wiring.talks
 
 
+def _open_serials(directory: str | None) -> Counter:
+    """Serials outlive the pools: a reload makes all of them anew, and supervisord's serials go on then."""
+    try:
+        return Counter(f"{directory}/{SERIAL}" if directory is not None else None)
+    except OSError as error:
+        log.error("the serials of events would begin anew after the death of this daemon: %s", error)
+        return Counter(None)
+
+
 class Pools:
     """All pools, and what they listen to. Make one before the first group is added. Loop thread only."""
 
@@ -180,7 +191,7 @@ class Pools:
         self._supervisor = supervisor
         self._pools: dict[str, Pool] = {}
         self._types: frozenset[str] = frozenset()
-        self._serial = 0
+        self._serials = _open_serials(supervisor.memory.directory)
         self._area: Intent | None = None
         self._ticks = Ticks(self._offer)
         self._ending: StateChanged | None = None
@@ -198,6 +209,7 @@ class Pools:
         for pool in self._pools.values():
             pool.close(forget=forget)
         self._pools.clear()
+        self._serials.close(remove=forget)
 
     def _pid_of(self, group: str, name: str) -> int:
         """Of the present run, or of the one whose end is being told."""
@@ -215,7 +227,6 @@ class Pools:
             if not self._pools and (intents := self._supervisor.logs.pump.intents) is not None:
                 self._area = self._area or intents.new()
             pool = self._pools[group.name] = Pool(group, self._supervisor, self._area)
-            self._serial = max(self._serial, pool.log.serial)
         pool.follow()
         self._subscribe()
 
@@ -255,8 +266,7 @@ class Pools:
         wanted = names(notification)
         if self._types.isdisjoint(wanted):
             return
-        event = Event(self._serial, notification.type, payload(notification))
-        self._serial += 1
+        event = Event(self._serials.take(), notification.type, payload(notification))
         for pool in self._pools.values():
             if not pool.types.isdisjoint(wanted):
                 pool.offer(event)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,24 @@ import pytest
 from supervise.core.events import DaemonState, RemoteCommunication, State
 from supervise.daemon import pools as module
 from supervise.daemon.listeners import Listener
+from supervise.daemon.memory import Memory
 from supervise.daemon.pools import Pools
+from supervise.daemon.supervisor import Supervisor
+from supervise.system.handover import Handover
+from supervise.system.journal import Journal
 from tests.daemon.listening import begin, events, listener, listening, pool, types, wiring
 from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
 
 
 def remote(number: int) -> RemoteCommunication:
     return RemoteCommunication("test", str(number))
+
+
+@asynccontextmanager
+async def remembering(place: Path) -> AsyncIterator[tuple[Supervisor, Pools]]:
+    """A supervisor with pools and a memory. Who closes the pools without forgetting has been killed."""
+    async with supervising(place, memory=Memory(Journal(str(place / "state")), Handover())) as supervisor:
+        yield supervisor, Pools(supervisor)
 
 
 def numbers(place: Path, name: str = "l") -> list[int]:
@@ -72,6 +85,53 @@ def test_serials_count_what_somebody_has_asked_for(tmp_path: Path) -> None:
                 ("0", "0", "groupname:g\n"),
                 ("2", "1", "groupname:p\n"),
             ]
+
+    run(story)
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_serials_go_on_over_reloads_and_deaths(tmp_path: Path, forget: bool) -> None:
+    """supervisord's reload, too, makes new pools, but goes on with the serials; only after a peaceful end they begin
+    anew."""
+    config = pool(listener(tmp_path), events=("REMOTE_COMMUNICATION",))
+
+    async def first() -> None:
+        async with remembering(tmp_path) as (supervisor, pools):
+            supervisor.add_group(config)
+            for number in range(3):
+                supervisor.bus.publish(remote(number))
+            supervisor.remove_group("l")
+            supervisor.add_group(config)
+            pools.close(forget=forget)
+
+    async def second() -> None:
+        async with remembering(tmp_path) as (supervisor, pools):
+            supervisor.add_group(config)
+            supervisor.bus.publish(remote(3))
+            supervisor.autostart(supervisor.processes())
+            await eventually(lambda: numbers(tmp_path) == [3])
+            header = events(tmp_path)[0][0]
+            assert (header["serial"], header["poolserial"]) == ("0" if forget else "3", "0")
+            pools.close()
+            assert not (tmp_path / "serial").exists()
+
+    run(first)
+    run(second)
+
+
+def test_serials_without_room_to_remember_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        (tmp_path / "serial").mkdir()
+        async with remembering(tmp_path) as (supervisor, pools):
+            assert caplog.messages == [
+                "the serials of events would begin anew after the death of this daemon: "
+                f"[Errno 21] Is a directory: '{tmp_path}/serial'"
+            ]
+            supervisor.add_group(pool(listener(tmp_path), events=("REMOTE_COMMUNICATION",)))
+            supervisor.bus.publish(remote(0))
+            supervisor.autostart(supervisor.processes())
+            await eventually(lambda: numbers(tmp_path) == [0])
+            pools.close()
 
     run(story)
 
