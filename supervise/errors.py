@@ -46,6 +46,10 @@ class NotInTimeError(CommandError):
     """What was waited for has not come true in the time given: nothing has failed, and it still may."""
 
 
+class NeverError(CommandError):
+    """What was waited for does not come true by itself any more."""
+
+
 class ConfigError(Exception):
     """One thing in a configuration file that is wrong, and where. Line 0: the file as a whole."""
 

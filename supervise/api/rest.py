@@ -287,8 +287,8 @@ ROUTES: Sequence[Route] = (
     _get("/processes/{namespec}", _process, "One process.", shapes.PROCESS),
     _get("/processes/{namespec}/explain", _explain, "Why a process is in its state, its last ends, what comes next.",
          shapes.EXPLANATION),
-    _get("/processes/{namespec}/wait", _wait, "Answer when a process is running or stopped; 504 if not in time.",
-         shapes.PROCESS, _GOAL, _TIMEOUT),
+    _get("/processes/{namespec}/wait", _wait, "Answer when a process is running or stopped; 504 if not in time, 409 if"
+         " it has failed for good.", shapes.PROCESS, _GOAL, _TIMEOUT),
     _get("/processes/{namespec}/logs/{channel}", _process_log, "A process's stdout or stderr log.", {}, *_LOG_QUERY,
          media="text/plain"),
     _verb("start", "Start a process; with `now` (default) also at once if it waits for a retry."),

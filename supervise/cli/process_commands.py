@@ -236,7 +236,7 @@ def pid(session: Session, names: Sequence[str]) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds, for all.")
 @pass_session
 def wait(session: Session, names: Sequence[str], goal: str, timeout: float) -> None:
-    """Block until every process is where it should be; exits 1 if one does not get there."""
+    """Block until every process is where it should be; exits 1 if one is not in time, 7 if it has failed for good."""
     if not named(session, "wait", names):
         return
     deadline = time.monotonic() + timeout
@@ -245,9 +245,11 @@ def wait(session: Session, names: Sequence[str], goal: str, timeout: float) -> N
         try:
             session.client.wait(name, goal, max(0.0, round(deadline - time.monotonic(), 2)))
         except ServerError as error:
-            if error.fault not in (Fault.FAILED, Fault.BAD_NAME):
+            if error.fault not in (Fault.FAILED, Fault.SPAWN_ERROR, Fault.BAD_NAME):
                 raise
-            session.fail(f"{name}: ERROR ({str(error).removeprefix('FAILED: ')})")
+            why = "no such process" if error.fault == Fault.BAD_NAME else str(error).partition(": ")[2]
+            session.out(f"{name}: ERROR ({why})")
+            session.note_fault(error.fault)
         else:
             session.out(f"{name}: {goal}")
 

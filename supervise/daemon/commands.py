@@ -28,7 +28,7 @@ from supervise.daemon.reading import Log, LogItem
 from supervise.daemon.stdinqueue import StdinQueues
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.update import Step, Updater
-from supervise.errors import CommandError, Fault, NotInTimeError
+from supervise.errors import CommandError, Fault, NeverError, NotInTimeError
 
 log = logging.getLogger("supervise")
 
@@ -163,9 +163,8 @@ class Commands:
         return await self._control.signal(specs, signal)
 
     async def wait_for(self, spec: str, goal: str, seconds: float) -> ProcessInfo:
-        """Wait until a process is `running` or `stopped`. Raises NotInTimeError(FAILED) when it takes
-        longer than `seconds`, and CommandError(FAILED) when it cannot come true any more (FATAL while waiting for
-        `running`)."""
+        """Wait until a process is `running` or `stopped`. Raises NotInTimeError(FAILED) when it takes longer than
+        `seconds`; NeverError when it is FATAL instead (SPAWN_ERROR), or cannot be ended (FAILED)."""
         if goal not in ("running", "stopped"):
             raise CommandError(Fault.BAD_ARGUMENTS, f"cannot wait for {goal!r}: only for running or stopped")
         process = self._one(spec)
@@ -180,8 +179,11 @@ class Commands:
         except TimeoutError:
             detail = f"{spec} is {process.state.name}, not {goal}, after {seconds:g} seconds"
             raise NotInTimeError(Fault.FAILED, detail) from None
-        if goal == "running" and process.state is not State.RUNNING:
-            raise CommandError(Fault.FAILED, f"{spec} is {process.state.name}: {process.machine.reason}")
+        if process.removed:
+            raise CommandError(Fault.BAD_NAME, spec)
+        if process.state is State.UNKNOWN or (goal == "running" and process.state is not State.RUNNING):
+            fault = Fault.FAILED if process.state is State.UNKNOWN else Fault.SPAWN_ERROR
+            raise NeverError(fault, f"{spec} is {process.state.name}: {process.machine.reason}")
         return self._info(process)
 
     def send_stdin(self, spec: str, data: bytes) -> None:

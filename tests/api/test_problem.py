@@ -5,7 +5,7 @@ import pytest
 
 from supervise.api import shapes
 from supervise.api.problem import Problem
-from supervise.errors import CommandError, Fault, NotInTimeError
+from supervise.errors import CommandError, Fault, NeverError, NotInTimeError
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,13 @@ def test_what_has_not_come_in_time_is_no_error_of_the_server() -> None:
     jsonschema.validate(document, shapes.PROBLEM)
     assert (document["status"], document["title"]) == (504, "Not in time")
     assert (document["fault"], document["detail"]) == (30, "FAILED: web is STOPPED, not running, after 1 seconds")
+
+
+def test_what_will_not_come_is_a_conflict_with_what_is() -> None:
+    document = Problem.of(NeverError(Fault.SPAWN_ERROR, "web is FATAL: gone")).document()
+    jsonschema.validate(document, shapes.PROBLEM)
+    assert (document["status"], document["title"]) == (409, "In vain")
+    assert (document["fault"], document["detail"]) == (50, "SPAWN_ERROR: web is FATAL: gone")
 
 
 def test_the_problems_of_a_configuration_are_listed() -> None:

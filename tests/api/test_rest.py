@@ -19,7 +19,8 @@ pytestmark = pytest.mark.xdist_group("api-rest")
 
 @pytest.fixture(scope="module")
 def daemon(shared_supervisors: Supervisors) -> Daemon:
-    daemon = shared_supervisors.start("supervise", PROGRAMS)
+    hopeless = "[program:hopeless]\ncommand = /does/not/exist\nstartretries = 0\n"
+    daemon = shared_supervisors.start("supervise", PROGRAMS + hopeless)
     wait_for(lambda: daemon.rpc.supervisor.readProcessStdoutLog("odd", 0, 0))
     wait_for(lambda: daemon.rpc.supervisor.readProcessStderrLog("web", 0, 0))
     return daemon
@@ -78,6 +79,7 @@ TOUR: list[tuple[str, str, str, Any, int]] = [
     ("POST", "/processes/{namespec}/stop", "/processes/nope/stop", None, 404),
     ("GET", "/processes", "/processes?nmae=web", None, 400),
     ("GET", "/processes/{namespec}/wait", "/processes/idle/wait?timeout=0.05", None, 504),
+    ("GET", "/processes/{namespec}/wait", "/processes/hopeless/wait?timeout=25", None, 409),
     ("GET", "/processes/{namespec}/wait", "/processes/web/wait?for=ever", None, 400),
     ("POST", "/processes/{namespec}/signal", "/processes/web/signal", {}, 400),
     ("POST", "/processes/{namespec}/stdin", "/processes/idle/stdin", {"data": "x"}, 409),

@@ -123,6 +123,10 @@ def test_wait(ours: Daemon) -> None:
     run = ours.ctl("wait", "off", "--timeout", "0.2")
     assert run.stdout.startswith("off: ERROR (off is STOPPED, not running, after 0.")
     assert run.returncode == 1
+    ours.ctl("start", "dies")
+    run = ours.ctl("wait", "cat", "dies")
+    assert run.stdout.startswith("cat: running\ndies: ERROR (dies is FATAL: Exited too quickly")
+    assert run.returncode == 7  # as of a start that fails
     assert ours.ctl("wait").returncode == 1
     assert ours.ctl("wait", "nosuch").returncode == 1
 

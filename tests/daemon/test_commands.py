@@ -15,7 +15,7 @@ from supervise.daemon.commands import Commands
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.update import Updater
-from supervise.errors import CommandError, Fault, NotInTimeError
+from supervise.errors import CommandError, Fault, NeverError, NotInTimeError
 from tests.daemon.running import group, reach, run, sh, supervising
 
 SLEEP = "exec sleep 1000"
@@ -76,13 +76,29 @@ def test_waiting(tmp_path: Path) -> None:
             assert (await commands.wait_for("p", "running", 30)).statename == "RUNNING"
             with pytest.raises(NotInTimeError, match=r"p is RUNNING, not stopped, after 0\.05 seconds"):
                 await commands.wait_for("p", "stopped", 0.05)
-            with pytest.raises(CommandError, match="bad is FATAL: Exited too quickly"):
+            with pytest.raises(NeverError, match="SPAWN_ERROR: bad is FATAL: Exited too quickly"):
                 await commands.wait_for("bad", "running", 30)
             with pytest.raises(CommandError, match="BAD_ARGUMENTS"):
                 await commands.wait_for("p", "happy", 1)
             stopping = asyncio.ensure_future(commands.wait_for("p", "stopped", 30))
             await commands.stop(["p"])
             assert (await stopping).statename == "STOPPED"
+            waiting = asyncio.ensure_future(commands.wait_for("p", "running", 30))
+            await asyncio.sleep(0)
+            await commands.remove("p")
+            with pytest.raises(CommandError, match="BAD_NAME: p"):
+                await waiting
+
+    run(story)
+
+
+def test_waiting_for_the_end_of_what_nothing_ends(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with commanding(tmp_path, group(sh("p", SLEEP, stopsignal=1000))) as commands:  # no such signal
+            await commands.wait_for("p", "running", 30)
+            await commands.stop(["p"])
+            with pytest.raises(NeverError, match="FAILED: p is UNKNOWN: signal 1000 could not be sent"):
+                await commands.wait_for("p", "stopped", 30)
 
     run(story)
 
