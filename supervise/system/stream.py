@@ -10,6 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from supervise.system.links import open_log
+
 QUEUE = 1 << 20  # bytes that wait for a slow reader; what comes then is dropped
 PATIENCE = 1.0  # seconds that a closed stream may take for what is queued
 
@@ -41,13 +43,16 @@ def resolve(path: str) -> str:
 
 
 def open_stream(path: str) -> int:
-    """Return a new descriptor for an inherited one, or for a FIFO or device. Never waits for a reader."""
+    """Return a new descriptor for an inherited one, or for a FIFO or device. Never waits for a reader.
+
+    Raises OSError; ELOOP for a link that root is not to follow (see `open_log`).
+    """
     if (number := inherited(path)) is not None:
         return os.dup(number)
     flags = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     if stat.S_ISFIFO(os.stat(path).st_mode):
-        return os.open(path, os.O_RDWR | flags)  # as its own reader it neither fails now nor breaks later (fifo(7))
-    return os.open(path, os.O_WRONLY | flags)
+        return open_log(path, os.O_RDWR | flags)  # as its own reader it neither fails now nor breaks later (fifo(7))
+    return open_log(path, os.O_WRONLY | flags)
 
 
 class StreamWriter:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from supervise.daemon.sinks import Sink
 from supervise.system.links import open_log
 from supervise.system.logfile import LogFile
 from supervise.system.logread import read_slice
+from supervise.system.pipes import pending
+from supervise.system.pump import Pump, Worker
+from supervise.system.stream import open_stream
 from tests.tools import need_root
 
 SOMEBODY = 12345
@@ -46,6 +50,61 @@ def test_a_directory_of_roots_is_not_reached_by_a_link_of_somebody_else(place: P
         LogFile(str(place / "home" / "logs" / "new.log")).write(b"root's new file\n")
     assert os.listdir(place / "etc") == ["x.log"]
     assert (place / "etc" / "x.log").read_text() == "precious"
+
+
+def test_nor_by_such_a_link_within_one_of_root(place: Path) -> None:
+    """`/srv/app/logs` is root's link to a directory that somebody has replaced by a link."""
+    link(place / "home" / "logs", "../etc")
+    link(place / "home" / "y.log", "../etc/x.log")
+    link(place / "logs", "home/logs", 0)
+    link(place / "y.log", "home/y.log", 0)
+    for name in ("logs/x.log", "logs/new.log", "y.log"):
+        with pytest.raises(OSError, match=REFUSED):
+            LogFile(str(place / name)).write(b"overwritten\n")
+    assert os.listdir(place / "etc") == ["x.log"]
+    assert (place / "etc" / "x.log").read_text() == "precious"
+
+
+def test_nor_by_a_link_of_another_user_in_a_directory_of_a_group(place: Path) -> None:
+    (place / "group").mkdir()
+    (place / "group").chmod(0o775)
+    link(place / "group" / "x.log", "../etc/x.log")
+    with pytest.raises(OSError, match=REFUSED):
+        LogFile(str(place / "group" / "x.log")).write(b"overwritten\n")
+    link(place / "group" / "y.log", "../etc/x.log", 0)
+    assert read_slice(str(place / "group" / "y.log"), 0, 0) == b"precious"
+
+
+def test_nor_is_a_fifo_or_device(place: Path) -> None:
+    """What is no file is opened in another way (`open_stream`)."""
+    os.mkfifo(place / "etc" / "fifo", 0o600)
+    reader = os.open(place / "etc" / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    link(place / "home" / "x.log", "../etc/fifo")
+    with pytest.raises(OSError, match=REFUSED):
+        open_stream(str(place / "home" / "x.log"))
+    sink = Sink(str(place / "home" / "x.log"), Pump())
+    assert sink.write(Worker(), b"to root's fifo\n") == 15
+    assert os.strerror(errno.ELOOP) in sink.problem
+    assert pending(reader) == 0
+    os.close(reader)
+
+
+def test_links_without_end_are_refused(place: Path) -> None:
+    link(place / "one", "two", 0)
+    link(place / "two", "one", 0)
+    for path in ("one", "one/x.log"):
+        with pytest.raises(OSError, match=REFUSED):
+            open_log(str(place / path), os.O_RDONLY)
+
+
+def test_the_kernels_own_links_are_followed() -> None:
+    """/proc/1/fd/1, as containers have it: it names no file."""
+    reader, writer = os.pipe()
+    fd = open_log(f"/proc/{os.getpid()}/fd/{writer}", os.O_WRONLY)
+    os.write(fd, b"line\n")
+    assert os.read(reader, 10) == b"line\n"
+    for each in (fd, reader, writer):
+        os.close(each)
 
 
 def test_nor_is_it_read(place: Path) -> None:
