@@ -1,4 +1,5 @@
-"""What a browser gets: the state of everything with buttons to change it, the end of a log, /ok.html for health checks.
+"""What a browser gets: the state of everything with buttons to change it, the end of a log, /ok.html for health checks;
+and, for who has asked supervisord for them, files at the addresses of its style and pictures.
 
 The page has no scripts; everything on it is escaped, and its Content-Security-Policy allows nothing but its own style
 and forms. Who may only look sees no buttons. Addresses in it are relative, so that it also works below a proxy's path.
@@ -23,9 +24,10 @@ from supervise.core.events import RUNNING_STATES, State
 from supervise.daemon.commands import Commands
 from supervise.daemon.info import ProcessInfo
 from supervise.daemon.namespec import literal
-from supervise.errors import CommandError
+from supervise.errors import CommandError, Fault
 
 MOST = 1 << 20  # bytes of a log on a page
+USUAL = 1024
 MAX_FORM = 64 << 10
 MAX_FIELDS = 10
 MAX_MESSAGE = 1000  # characters
@@ -37,6 +39,16 @@ _STYLE = (
     "form{display:inline}button{font:inherit;margin-right:.3em}"
 )
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+# Our pages need no other files: these are there for pages and checks that were made for supervisord's. The pictures are
+# a transparent pixel each.
+_GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+_PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR4nGNgYAAAAAMAAbitOmMAAAAASUVORK5CYII=")
+_GIFS = ("rule", "state0", "state1", "state2", "state3", "supervisor")
+_FILES = {
+    "/stylesheets/supervisor.css": ("text/css; charset=utf-8", _STYLE.encode()),
+    "/images/icon.png": ("image/png", _PNG),
+} | {f"/images/{name}.gif": ("image/gif", _GIF) for name in _GIFS}
 
 _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
@@ -60,7 +72,7 @@ class Page:
 
     async def serve(self, request: BaseRequest, path: str, caller: Caller, server: ServerConfig) -> Response:
         """Answer for every path that is no interface. Raises Problem 400, 403, 404, 405, 413, 415."""
-        if path not in ("/", "/index.html", "/tail.html", "/ok.html"):
+        if path not in ("/", "/index.html", "/tail.html", "/ok.html", *_FILES):
             raise Problem(404, "there is nothing here")
         form = path in ("/", "/index.html")
         if request.method == "POST" and form:
@@ -69,6 +81,9 @@ class Page:
             raise Problem(405, "not possible here", headers={"Allow": "GET, HEAD, POST" if form else "GET, HEAD"})
         if path == "/ok.html":
             return Response(text="OK")
+        if path in _FILES:
+            kind, data = _FILES[path]
+            return Response(body=data, headers={"Content-Type": kind, "X-Content-Type-Options": "nosniff"})
         if path == "/tail.html":
             return await self._tail(request)
         if request.method == "GET" and (action := request.query.get("action", "")):
@@ -107,15 +122,21 @@ class Page:
             raise Problem(403, refusal.detail)
 
     async def _tail(self, request: BaseRequest) -> Response:
-        """The end of a program's stdout: `processname`, and `limit` bytes (1024). Raises Problem 400, 404."""
-        name, limit = request.query.get("processname", ""), request.query.get("limit", "1024")
-        if not limit.isdecimal() or not 1 <= int(limit) <= MOST:
-            raise Problem(400, f"limit is a number of bytes, 1 to {MOST}")
+        """The end of a program's stdout: `processname`, and `limit` bytes. What is wrong is said in its place, and bad
+        limits are replaced, as by supervisord."""
+        name, asked = request.query.get("processname", ""), request.query.get("limit", "")
+        limit = min(int(asked), MOST) if asked.isdecimal() and len(asked) < 20 else 0
+        text = await self._end_of(name, limit or USUAL) if name else "No process name found"
+        return _html(frame(f"{name}: stdout", f"<pre>{html.escape(text)}</pre>\n"))
+
+    async def _end_of(self, name: str, limit: int) -> str:
         try:
-            data, _, _ = await self._commands.tail_log(literal(name), "stdout", 0, int(limit))
+            return decode(skip_partial(await self._commands.read_log(literal(name), "stdout", -limit, 0)))
         except CommandError as error:
-            raise Problem(404, str(error)) from None
-        return _html(frame(f"{name}: stdout", f"<pre>{html.escape(decode(skip_partial(data)))}</pre>\n"))
+            if error.fault is Fault.NO_FILE:
+                return f"No file for {name}"
+            said = f"BAD_NAME: {name}" if error.fault is Fault.BAD_NAME else str(error)
+            return f"ERROR: unexpected rpc fault [{error.code}] {said}"
 
     def _status(self, caller: Caller, message: str) -> str:
         """The status page."""

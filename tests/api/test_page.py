@@ -54,14 +54,14 @@ def test_the_end_of_a_log(shared_supervisors: Supervisors) -> None:
     assert b"one" not in body
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     for query, expected in [
-        ("processname=nobody", 404),
-        ("processname=all", 404),
-        ("", 404),
-        ("processname=p&limit=0", 400),
-        ("processname=p&limit=x", 400),
-        ("processname=p&limit=99999999999", 400),
+        ("processname=<b>", b"[10] BAD_NAME: &lt;b&gt;</pre>"),
+        ("processname=all", b"[10] BAD_NAME: all</pre>"),
+        ("", b"<pre>No process name found</pre>"),
+        *((f"processname=p&limit={limit}", b"<pre>one\n&lt;two&gt;\n</pre>") for limit in ("0", "x", "99999999999")),
     ]:
-        assert daemon.request("GET", f"/tail.html?{query}")[0] == expected, query
+        status, _, body = daemon.request("GET", f"/tail.html?{query}")
+        assert status == 200
+        assert expected in body
 
 
 def test_health(daemon: Daemon) -> None:
@@ -69,7 +69,21 @@ def test_health(daemon: Daemon) -> None:
     assert daemon.request("HEAD", "/ok.html")[::2] == (200, b"")
 
 
-@pytest.mark.parametrize("path", ["/stylesheets/supervisor.css", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path, kind, begin",
+    [
+        ("/stylesheets/supervisor.css", "text/css; charset=utf-8", b"body{"),
+        ("/images/icon.png", "image/png", b"\x89PNG\r\n\x1a\n"),
+        ("/images/state1.gif", "image/gif", b"GIF89a"),
+    ],
+)
+def test_files_that_supervisord_has(daemon: Daemon, path: str, kind: str, begin: bytes) -> None:
+    status, headers, body = daemon.request("GET", path)
+    assert (status, headers["Content-Type"], body[: len(begin)]) == (200, kind, begin)
+    assert daemon.request("POST", path, b"x")[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/stylesheets/other.css", "/images/", "/favicon.ico"])
 def test_what_is_not_there_is_not_there(daemon: Daemon, path: str) -> None:
     assert daemon.request("GET", path)[0] == 404
 

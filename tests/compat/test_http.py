@@ -1,6 +1,7 @@
 """HTTP beside XML-RPC itself: the same requests to both, and what decides for a client in their answers."""
 
 import base64
+import html
 import http.client
 import re
 import socket
@@ -38,6 +39,15 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
     ("GET", "/ok.html", None, {}),
     ("GET", "/tail.html?processname=web", None, {}),
     ("GET", "/tail.html?processname=web&limit=20", None, {}),
+    *[("GET", f"/images/{name}.gif", None, {}) for name in ("rule", "state0", "state1", "state2", "state3")],
+    *[
+        ("GET", path, None, {})
+        for path in ("/stylesheets/supervisor.css", "/images/icon.png", "/images/supervisor.gif")
+    ],
+    *[
+        ("GET", path, None, {})
+        for path in ("/stylesheets/", "/stylesheets/other.css", "/images/../s.conf", "/images/x")
+    ],
     ("GET", "/nothing", None, {}),
     ("GET", "/nothing.html", None, {}),
     ("GET", "/logtail/nobody", None, {}),
@@ -75,11 +85,27 @@ def test_an_answer(pair: Pair, request_: tuple[str, str, bytes | None, dict[str,
     pair.agree(ask)
 
 
+def test_where_we_say_what_is_wrong(pair: Pair) -> None:
+    assert pair.ask(lambda daemon: daemon.request("GET", "/logtail")[0]) == ("404", "500")
+
+
 @pytest.mark.parametrize(
-    "path, ours, theirs", [("/logtail", "404", "500"), ("/tail.html?processname=nobody", "404", "200")]
+    "query",
+    [
+        *("", "processname=", "limit=10", "processname=nobody", "processname=g:*", "processname=g:nobody"),
+        *("processname=quiet", "processname=g:member", "processname=web", "processname=%3Cb%3E"),
+        *(f"processname=web&limit={limit}" for limit in ("", "0", "-5", "x", "2000", "99999999")),
+    ],
 )
-def test_where_we_say_what_is_wrong(pair: Pair, path: str, ours: str, theirs: str) -> None:
-    assert pair.ask(lambda daemon: daemon.request("GET", path)[0]) == (ours, theirs)
+def test_the_end_of_a_log(pair: Pair, query: str) -> None:
+    """The text in the page: of a log, or what is wrong with the question."""
+
+    def ask(daemon: Daemon) -> Any:
+        status, _, body = daemon.request("GET", f"/tail.html?{query}")
+        found = re.search(rb"<pre>(.*?)</pre>", body, re.DOTALL)
+        return [status, html.unescape(found[1].decode()) if found else body.decode()]
+
+    pair.agree(ask)
 
 
 @pytest.mark.parametrize(
