@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from supervise import __version__
 from supervise.config.model import Config
@@ -79,7 +79,7 @@ class Upgrade:
         environ = {name: value for name, value in os.environ.items() if name not in OURS}
         environ[REHEARSAL] = json.dumps(needs)
         try:
-            code, said = await attempt(ground.command, environ, ground.cwd, self._reaper, REHEARSAL_PATIENCE)
+            code, said = await attempt(ground.command, environ, directory(ground.cwd), self._reaper, REHEARSAL_PATIENCE)
         except OSError as error:
             raise self._refuse(Fault.FAILED, f"cannot execute {ground.command[0]}: {error}") from None
         if code is None:
@@ -124,19 +124,20 @@ class Upgrade:
         """Be replaced; returns never. Raises UpgradeError, OSError. The loop stands still meanwhile."""
         if self._supervisor.state is not DaemonState.RUNNING:
             raise UpgradeError("the daemon is ending")
-        ground, here = self._ground, os.getcwd()
-        descriptors = ground.handover.held
+        ground, descriptors = self._ground, self._ground.handover.held
         if ground.keeper:
             descriptors[KEEPER] = ground.keeper.sock.fileno()
         log.info("upgrade: executing %s in place of version %s", " ".join(ground.command), __version__)
-        with self._logs_at_rest(), signals_waiting():
+        with (
+            self._logs_at_rest(),
+            signals_waiting(),
+            elsewhere(directory(ground.cwd)),
+            bequeathed(descriptors, ground.will | {"upgraded": __version__}) as variables,
+        ):
             try:
-                with suppress(OSError):
-                    os.chdir(ground.cwd)
-                with bequeathed(descriptors, ground.will | {"upgraded": __version__}) as variables:
-                    os.execve(ground.command[0], ground.command, os.environ | variables)
-            finally:
-                os.chdir(here)
+                os.execve(ground.command[0], ground.command, os.environ | variables)
+            except OSError as error:
+                raise UpgradeError(f"cannot execute {ground.command[0]}: {error.strerror}") from None
 
     @contextmanager
     def _logs_at_rest(self) -> Iterator[None]:
@@ -162,6 +163,23 @@ def signals_waiting() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def directory(wanted: str) -> str:
+    """Where new code begins: not in a directory that was removed or forbids it, of which it may need nothing."""
+    return wanted if os.access(f"{wanted}/.", os.X_OK) else "/"
+
+
+@contextmanager
+def elsewhere(place: str) -> Iterator[None]:
+    """Inside, we are in that directory. Raises OSError."""
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)  # which may have no name any more
+    try:
+        os.chdir(place)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def rehearse(load: Callable[[], Config], needs: str) -> int:

@@ -1,0 +1,142 @@
+"""An upgrade whose execve(2) fails after the new code has been tried out: the daemon goes on as it was."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.daemons import Daemon, Supervisors
+from tests.tools import alive, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+PROGRAMS = """
+[program:lines]
+command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
+stdout_logfile = {place}/lines.log
+stdout_logfile_maxbytes = 2KB
+stdout_logfile_backups = 1000
+startsecs = 0
+[program:cat]
+command = cat
+stdout_logfile = {place}/cat.log
+startsecs = 0
+autorestart = false
+[program:late]
+command = sleep 1000
+autostart = false
+startsecs = 0
+[eventlistener:hears]
+command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
+events = REMOTE_COMMUNICATION
+"""  # noqa: E501
+
+# Runs in every interpreter of the test: when the new code has been tried out, something happens to the interpreter.
+ACCIDENT = """
+import atexit, os
+place = os.environ["TEST_PLACE"]
+def happen():
+    python, how = place + "/python", open(place + "/accident").read()
+    if how == "gone":
+        os.unlink(python)
+    else:
+        with open(python + ".new", "w") as file:
+            file.write("#!/nonexistent\\n" if how == "no interpreter" else "garbage")
+        os.chmod(python + ".new", 0o644 if how == "not executable" else 0o755)
+        os.replace(python + ".new", python)
+if "SUPERVISE_REHEARSAL" in os.environ and os.path.exists(place + "/accident"):
+    atexit.register(happen)
+"""
+
+
+def with_its_own_interpreter(supervisors: Supervisors, place: Path) -> Daemon:
+    """A daemon whose interpreter is PLACE/python."""
+    (place / "sitecustomize.py").write_text(ACCIDENT)
+    (place / "python").symlink_to(sys.executable)
+    env = {"PYTHONPATH": os.pathsep.join([str(place), *filter(None, sys.path)])}
+    prefix = ("bash", "-c", f'shift; exec {place}/python "$@"', "bash")
+    return supervisors.start("supervise", PROGRAMS, place=place, env=env, prefix=prefix)
+
+
+def standing(pid: int) -> dict[str, object]:
+    """What an attempt at execve(2) could have changed of a process."""
+    process = Path(f"/proc/{pid}")
+    tasks = [(process / "task" / task / "status").read_text() for task in os.listdir(process / "task")]
+    masks = [mask for task in tasks for mask in re.findall(r"SigBlk:\s*(\w+)", task)]
+    descriptors = {int(fd): os.readlink(process / "fd" / fd) for fd in os.listdir(process / "fd")}
+    flags = {fd: re.findall(r"flags:\s*(\d+)", (process / "fdinfo" / str(fd)).read_text()) for fd in descriptors}
+    return {
+        "signals": re.findall(r"Sig(?:Blk|Ign|Cgt):\s*(\w+)", (process / "status").read_text()),
+        "masks of threads": set(masks),
+        "inherited descriptors": {fd for fd, (flag,) in flags.items() if not int(flag, 8) & os.O_CLOEXEC},
+        "descriptors": sorted(name for name in descriptors.values() if not name.startswith("socket:")),
+        "directory": os.readlink(process / "cwd"),
+    }
+
+
+@pytest.mark.parametrize("how", ["gone", "not executable", "no interpreter", "garbage"])
+def test_it_goes_on_as_before(supervisors: Supervisors, place: Path, how: str) -> None:
+    daemon = with_its_own_interpreter(supervisors, place)
+    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat", "hears")}
+    before = daemon.info("lines")
+    wait_for(lambda: daemon.read("lines.log"))
+    daemon.disconnect()
+    stood = wait_for(lambda: standing(daemon.pid))
+
+    (place / "accident").write_text(how)
+    done = daemon.ctl("upgrade", "--wait")
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1), done
+    assert done.stdout.startswith(f"ERROR: the last upgrade failed: cannot execute {place}/python: "), done.stdout
+    daemon.wait_log(f"upgrade failed, this daemon goes on: cannot execute {place}/python: ")
+    assert daemon.log.count("supervisord started with pid") == 1
+    assert "Traceback" not in daemon.log
+
+    wait_for(lambda: standing(daemon.pid) == stood, "it stands as before")
+    assert {name: daemon.info(name)["pid"] for name in pids} == pids
+    assert daemon.info("lines")["start"] == before["start"]
+    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
+    wait_for(lambda: daemon.read("cat.log") == "hello\n")
+    daemon.rpc.supervisor.sendRemoteCommEvent("kind", "said")
+    wait_for(lambda: "said" in daemon.read("heard"))
+    daemon.rpc.supervisor.startProcess("late")
+    late = daemon.info("late")["pid"]
+    assert sorted(map(int, os.listdir(f"/proc/{late}/fd"))) == [0, 1, 2], "nothing of ours has leaked into programs"
+    os.kill(pids["cat"], signal.SIGKILL)
+    wait_for(lambda: daemon.info("cat")["statename"] == "EXITED")
+    daemon.process.send_signal(signal.SIGUSR2)
+    daemon.wait_log("supervisord logreopen")
+
+    (place / "accident").unlink()
+    (place / "python").unlink(missing_ok=True)
+    (place / "python").symlink_to(sys.executable)
+    done = daemon.ctl("upgrade", "--wait")
+    assert (done.returncode, done.stdout[:21]) == (0, "Upgraded to supervise"), done
+    assert daemon.api("/daemon")["problems"] == []
+    assert psutil.Process(pids["lines"]).ppid() == daemon.pid
+    daemon.disconnect()
+    daemon.rpc.supervisor.stopProcess("lines")
+    backups = sorted(place.glob("lines.log.*"), key=lambda each: -int(each.suffix[1:]))
+    text = "".join(each.read_text() for each in [*backups, place / "lines.log"])
+    numbers = [int(line.split()[1]) for line in text.splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
+    assert daemon.stop() == 0
+    assert not any(map(alive, pids.values()))
+
+
+def test_the_directory_it_began_in_is_gone(supervisors: Supervisors, place: Path) -> None:
+    """A release that was cleaned away, of which nothing is needed."""
+    (place / "release").mkdir()
+    prefix = ("env", "-C", str(place / "release"))
+    daemon = supervisors.start("supervise", PROGRAMS, place=place, prefix=prefix)
+    pid = daemon.wait_state("cat", "RUNNING")["pid"]
+    (place / "release").rmdir()
+    for _ in range(2):
+        done = daemon.ctl("upgrade", "--wait")
+        assert (done.returncode, done.stdout[:21]) == (0, "Upgraded to supervise"), done
+        assert daemon.info("cat")["pid"] == pid
+        daemon.disconnect()
+    assert daemon.stop() == 0
