@@ -180,7 +180,7 @@ class Client:
 
     def _wait_end(self, descriptor: int, timeout: float | None) -> bool:
         if descriptor >= 0:
-            import select  # noqa: PLC0415 (only `shutdown --wait` needs it)
+            import select  # noqa: PLC0415  # only `shutdown --wait` needs it
 
             try:
                 return bool(select.select([descriptor], [], [], timeout)[0])

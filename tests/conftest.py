@@ -42,7 +42,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Runs the test twice: with our daemon and with the real supervisord."""
-    return request.param  # type: ignore[no-any-return]
+    kind: Kind = request.param
+    return kind
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

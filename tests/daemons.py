@@ -88,11 +88,13 @@ class UnixTransport(xmlrpc.client.Transport):
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         if not self._connection or host != self._connection[0]:
             self._connection = host, UnixConnection(self.path)
-        return self._connection[1]
+        connection = self._connection[1]
+        assert connection is not None
+        return connection
 
 
-def proxy(path: Path) -> xmlrpc.client.ServerProxy:
-    """An XML-RPC client of a unix socket. Close it: `with proxy(path) as rpc`."""
+def proxy(path: Path) -> Any:
+    """An XML-RPC client (whose answers are of any type) of a unix socket. Close it: `with proxy(path) as rpc`."""
     return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(path))
 
 

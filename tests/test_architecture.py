@@ -144,10 +144,10 @@ def test_no_state_of_the_module(path: Path) -> None:
     """A mutable display at a module's top is a constant table: upper case, and nobody declares it global."""
     for node in ast.walk(tree(path)):
         assert not isinstance(node, ast.Global), f"line {node.lineno}: global {node.names}"
-    for node in tree(path).body:
-        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-        if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]  # type: ignore[union-attr]
+    assignments = [node for node in tree(path).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    for node in assignments:
+        if isinstance(node.value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             assert all(name.strip("_").isupper() or name == "__all__" for name in names), f"line {node.lineno}: {names}"
 

@@ -9,7 +9,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import psutil
 import pytest
@@ -55,7 +55,7 @@ def _missing(why: str) -> str:
     pytest.skip(why)
 
 
-def wait_for(probe: Callable[[], T], what: str = "", timeout: float = PATIENCE) -> T:
+def wait_for(probe: Callable[[], T | Literal[False] | None], what: str = "", timeout: float = PATIENCE) -> T:
     """Call `probe` until its answer is true, and return that answer. Its errors count as "not yet"."""
     deadline, problem = time.monotonic() + timeout, ""
     while time.monotonic() < deadline:

@@ -18,7 +18,7 @@ def role_of(server: ServerConfig, user: str, password: bytes) -> Role | None:
 
     Blocks: PAM may ask the network, and waits two seconds before it says no. root is always an admin.
     """
-    import pamela  # noqa: PLC0415
+    import pamela  # noqa: PLC0415  # optional
 
     try:
         if "\0" in user or b"\0" in password:

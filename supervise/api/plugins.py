@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import inspect
 import logging
+import operator
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -150,10 +151,8 @@ class Plugins:
 def resolve(factory: str) -> Callable[..., Any]:
     """The function that `module:name` names. Raises ImportError or AttributeError."""
     module, _, path = factory.partition(":")
-    found: Any = importlib.import_module(module.strip())
-    for name in path.strip().split("."):
-        found = getattr(found, name)
-    return found  # type: ignore[no-any-return]
+    found: Callable[..., Any] = operator.attrgetter(path.strip())(importlib.import_module(module.strip()))
+    return found
 
 
 def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], role: Role) -> Method:

@@ -125,10 +125,10 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
     path = os.path.join(cwd, _found(cwd) if configuration is None else configuration)
     gc.disable()  # looking for garbage in what is imported takes a tenth of the time; `run` enables it again
     # The daemon is imported here: --help and the sub-commands have no use for it.
-    from supervise.config.load import load  # noqa: PLC0415
-    from supervise.config.machine import Machine  # noqa: PLC0415
-    from supervise.daemon.ground import Options  # noqa: PLC0415
-    from supervise.daemon.main import run  # noqa: PLC0415
+    from supervise.config.load import load
+    from supervise.config.machine import Machine
+    from supervise.daemon.ground import Options
+    from supervise.daemon.main import run
 
     options = Options(respawn=respawn, stop_leftovers=bool(values["stop_leftovers"]))
     ctx.exit(run(lambda: load(path, Machine(cwd=cwd), overrides), options))
@@ -136,7 +136,7 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
 
 def _found(cwd: str) -> str:
     """The configuration in one of the default places. Raises click.UsageError."""
-    from supervise.config.discover import find, places  # noqa: PLC0415
+    from supervise.config.discover import find, places
 
     try:
         path = find(sys.argv[0], cwd)

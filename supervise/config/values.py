@@ -105,14 +105,14 @@ def octal(text: str) -> int:
 def seconds(text: str) -> float:
     """A whole number of seconds (any sign, as supervisord), a decimal one, or units: `1h`, `1m30s`, `500ms`."""
     try:
-        number = int(text)
+        number: float = int(text)
     except ValueError as why:
         words = text.strip()
         try:
             amount = math.fsum(float(n) * _UNITS[unit] for n, unit in _parts(words))
         except ValueError:
             raise ValueError(f'{why}; write seconds, or a duration such as "1m30s"') from None
-        number = int(amount) if amount == int(amount) else amount  # type: ignore[assignment]
+        number = int(amount) if amount == int(amount) else amount
     if abs(number) > 10**12:
         raise ValueError(f"{text} is too long a time")
     return number

@@ -230,7 +230,7 @@ def _stay_in_touch(ground: Ground, supervisor: Supervisor) -> None:
 async def _answer(ground: Ground, commands: Commands) -> None:
     """Serve the control interface. Its import takes a quarter of a second, hence late and in a thread."""
     await asyncio.to_thread(importlib.import_module, API)
-    from supervise.api.app import Api  # noqa: PLC0415
+    from supervise.api.app import Api  # noqa: PLC0415  # it has just been loaded
 
     await ground.servers.serve(Api(commands), ground.config)
 

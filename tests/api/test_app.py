@@ -268,7 +268,8 @@ def test_a_reload_keeps_what_stays_and_opens_what_is_new(supervisors: Supervisor
     web = "[program:web]\ncommand=sleep 100\nstartsecs=0\n"
     one, two, three = (f"[inet_http_server:{port}]\nport=127.0.0.1:{port}\n" for port in (kept, gone, new))
     daemon = supervisors.start("supervise", web + one + two)
-    with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{kept}/RPC2") as rpc:
+    rpc: Any = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{kept}/RPC2")
+    with rpc:
         before = rpc.supervisor.getProcessInfo("web")
         daemon.configure(web + one + three)
         connection = rpc("transport")._connection[1].sock

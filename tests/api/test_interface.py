@@ -41,7 +41,7 @@ def test_only_declared_types_are_published() -> None:
     async def story() -> None:
         one = interface("x", DEPLOY_DONE=("DEPLOY",))
         await one.publish("DEPLOY_DONE", "release:3")
-        assert one._commands.sent == PluginEvent("DEPLOY_DONE", ("DEPLOY",), "release:3")  # type: ignore[attr-defined]
+        assert cast("Any", one)._commands.sent == PluginEvent("DEPLOY_DONE", ("DEPLOY",), "release:3")
         with pytest.raises(ValueError, match=r"\[rpcinterface:x\] does not declare 'TICK_5'"):
             await one.publish("TICK_5", "when:0")
 

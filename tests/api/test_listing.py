@@ -184,7 +184,12 @@ def test_only_what_has_changed_is_rendered() -> None:
 def test_others_have_their_turn_while_many_are_rendered() -> None:
     async def story() -> None:
         turns = list[int]()
-        kept = Kept(lambda known: turns.append(1) or known.name)
+
+        def render(known: Facts) -> str:
+            turns.append(1)
+            return known.name
+
+        kept = Kept(render)
         asyncio.get_running_loop().call_soon(lambda: turns.append(0))
         names = [str(number) for number in range(2 * AT_ONCE)]
         assert await kept.of(list(map(some, names))) == names

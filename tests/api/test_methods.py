@@ -4,9 +4,9 @@ import inspect
 
 import pytest
 
-from supervise.api.auth import Role
 from supervise.api.calls import Calls
 from supervise.api.methods import supervisor_methods
+from supervise.config.model import Role
 
 METHODS = supervisor_methods()
 

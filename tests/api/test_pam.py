@@ -4,6 +4,7 @@ import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ def service() -> Iterator[str]:
     script.unlink()
 
 
-def server(service: str, **groups: object) -> ServerConfig:
-    return ServerConfig(kind="inet", section="inet_http_server", pam_service=service, **groups)  # type: ignore[arg-type]
+def server(service: str, **groups: Any) -> ServerConfig:
+    return ServerConfig(kind="inet", section="inet_http_server", pam_service=service, **groups)
 
 
 def test_members_have_the_roles_of_their_groups(service: str) -> None:

@@ -45,7 +45,8 @@ WEB: dict[str, Any] = {
 
 def process_info(**changes: Any) -> ProcessInfo:
     """An ordinary process; what is not given above is None."""
-    return ProcessInfo(**dict.fromkeys(ProcessInfo._fields) | WEB | changes)
+    nothing: dict[str, Any] = dict.fromkeys(ProcessInfo._fields)
+    return ProcessInfo(**nothing | WEB | changes)
 
 
 @pytest.mark.parametrize("last", [None, LastExit(None, "SIGKILL", False, 5, "killed"), LastExit(0, None, True, 5, "")])

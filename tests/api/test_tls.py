@@ -55,7 +55,8 @@ def trusting(certificates: Certificates, *, client: bool = False) -> ssl.SSLCont
 
 def test_xmlrpc_over_https(daemon: Daemon, ports: list[int], certificates: Certificates) -> None:
     url = f"https://u:p@localhost:{ports[0]}/RPC2"
-    with xmlrpc.client.ServerProxy(url, context=trusting(certificates)) as rpc:
+    rpc: Any = xmlrpc.client.ServerProxy(url, context=trusting(certificates))
+    with rpc:
         assert rpc.supervisor.getPID() == daemon.pid
         assert rpc.supervisor.getProcessInfo("cat")["name"] == "cat"
 
@@ -204,7 +205,7 @@ def test_a_handshake_has_its_time(certificates: Certificates, monkeypatch: pytes
     monkeypatch.setattr(tls, "HANDSHAKE_SECONDS", 0.2)
 
     async def story() -> None:
-        loop, lost, made = asyncio.get_running_loop(), asyncio.Event(), []
+        loop, lost, made = asyncio.get_running_loop(), asyncio.Event(), list[object]()
         config = ServerConfig(kind="inet", section="inet_http_server", certfile=str(certificates.server))
         context = tls.context(config)
         assert context is not None

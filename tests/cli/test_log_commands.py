@@ -75,14 +75,15 @@ def test_bytes_are_passed_untouched(supervisors: Supervisors) -> None:
 def test_events(pair: Pair) -> None:
     argv = [*client_command("supervise"), "-c", str(pair.ours.config), "events", "--json"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=pair.ours.env) as client:
-        assert client.stdout is not None
+        output = client.stdout
+        assert output is not None
         seen = []
         try:
             # The stream is open some time after the start: restart until it has been seen.
             def heard() -> bool:
                 pair.ours.ctl("restart", "cat")
-                if select.select([client.stdout], [], [], 0.5)[0]:
-                    seen.append(json.loads(client.stdout.readline()))
+                if select.select([output], [], [], 0.5)[0]:
+                    seen.append(json.loads(output.readline()))
                 return bool(seen)
 
             wait_for(heard, "an event")

@@ -383,7 +383,8 @@ def test_b29_a_million_descriptors_cost_a_spawn_nothing(supervisors: Supervisors
     over an exec. It is processor time, so that a busy machine changes nothing."""
     program = "[program:a]\ncommand = cat /proc/self/stat\nstdout_logfile = {place}/stat\nstartsecs = 0\n"
     program += "autorestart = false\n"
-    for kind, cheap in (("supervise", True), ("supervisord", False)):
+    cases: dict[Kind, bool] = {"supervise": True, "supervisord": False}
+    for kind, cheap in cases.items():
         place = supervisors.place()
         (place / "limits").mkdir()
         (place / "limits/sitecustomize.py").write_text(ROOMY)

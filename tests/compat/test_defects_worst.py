@@ -22,7 +22,7 @@ import pytest
 
 from tests.compat.pair import Pair
 from tests.daemon.listening import script
-from tests.daemons import Daemon, Supervisors, client_command, configuration
+from tests.daemons import Daemon, Kind, Supervisors, client_command, configuration
 from tests.tools import alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -167,7 +167,8 @@ startsecs = 0
 
 
 def test_b2_a_shutdown_stops_all_groups_at_once(supervisors: Supervisors) -> None:
-    for kind, seconds in (("supervise", 60), ("supervisord", 1)):
+    cases: dict[Kind, int] = {"supervise": 60, "supervisord": 1}
+    for kind, seconds in cases.items():
         programs = "".join(ROUND.replace("{name}", name).replace("{seconds}", str(seconds)) for name in "abc")
         daemon = supervisors.start(kind, programs.replace("{{place}}", "{place}"))
         for name in "abc":
@@ -195,7 +196,8 @@ startsecs = 0
 
 
 def test_b3_stop_all_goes_by_descending_priority_and_listeners_last(supervisors: Supervisors) -> None:
-    for kind, order in (("supervise", ["second", "first", "l"]), ("supervisord", ["l", "first", "second"])):
+    cases: dict[Kind, list[str]] = {"supervise": ["second", "first", "l"], "supervisord": ["l", "first", "second"]}
+    for kind, order in cases.items():
         daemon = supervisors.start(kind, ORDER, "loglevel = debug\n")
         for name in ("l:l", "first", "second"):
             daemon.wait_state(name, "RUNNING")

@@ -153,12 +153,14 @@ def test_one_connection_for_several_calls(pair: Pair) -> None:
         body = CALL % b""
         whole = b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         with connected(daemon) as sock:
+            answers = []
             for _ in range(2):
                 sock.sendall(whole)
                 answer = http.client.HTTPResponse(sock)
                 answer.begin()
                 assert b"<int>" in answer.read()
-            return answer.status, answer.version
+                answers.append((answer.status, answer.version))
+            return answers
 
     pair.agree(twice)
 
@@ -178,7 +180,7 @@ def test_credentials(both_ask: tuple[Pair, list[int]], method: str, path: str, g
         )
         connection.request(method, path, CALL % b"" if method == "POST" else None, headers)
         answer = connection.getresponse()
-        found = {"status": answer.status}
+        found: dict[str, Any] = {"status": answer.status}
         if answer.status == 401:
             found |= {"asks": answer.headers["WWW-Authenticate"], "ends": answer.headers["Connection"]}
         connection.sock and connection.sock.shutdown(socket.SHUT_RDWR)

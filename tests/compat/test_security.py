@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from supervise.config.passwords import hashed
-from tests.daemons import Daemon, Supervisors, client_command, configuration, daemon_command, environment
+from tests.daemons import Daemon, Kind, Supervisors, client_command, configuration, daemon_command, environment
 from tests.tools import ROOT, free_ports, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -197,7 +197,7 @@ def test_b62_reading_changes_nothing(daemon: Daemon, stock: Daemon, ports: list[
 def test_b62_other_sites_change_nothing(daemon: Daemon, ports: list[int], headers: dict[str, str]) -> None:
     stop = xmlrpc.client.dumps(("html",), "supervisor.stopProcess").encode()
     assert ask(ports[0], "POST", "/RPC2", "boss:thepassword", stop, **headers)[0] == 403
-    assert ask(ports[0], "POST", "/api/v1/processes/html/stop", "boss:thepassword", **headers)[0] == 403
+    assert ask(ports[0], "POST", "/api/v1/processes/html/stop", "boss:thepassword", None, **headers)[0] == 403
     form = b"action=stop&processname=html&token=" + token_of(ports[0], "boss:thepassword")
     kind = {"Content_Type": "application/x-www-form-urlencoded"}
     assert ask(ports[0], "POST", "/index.html", "boss:thepassword", form, **kind, **headers)[0] == 403
@@ -291,17 +291,17 @@ def test_b63_passwords_are_nowhere_to_be_read(daemon: Daemon, ports: list[int]) 
 
 # B64
 
-LOOK = [
+LOOK: list[tuple[Any, ...]] = [
     *(("supervisor.getState",), ("supervisor.getAllProcessInfo",), ("supervisor.getProcessInfo", "web")),
     *(("supervisor.getAllConfigInfo",), ("supervisor.readLog", 0, 10), ("supervisor.tailProcessLog", "html", 0, 10)),
     *(("system.listMethods",), ("supervisor.getPID",)),
 ]
-CONTROL = [
+CONTROL: list[tuple[Any, ...]] = [
     *(("supervisor.signalProcess", "web", "CONT"), ("supervisor.clearProcessLogs", "web")),
     *(("supervisor.sendProcessStdin", "html", "x\n"), ("supervisor.startProcess", "new:fresh")),
     *(("supervisor.stopProcess", "new:fresh"), ("supervisor.sendRemoteCommEvent", "a", "b")),
 ]
-ADMIN = [
+ADMIN: list[tuple[Any, ...]] = [
     *(("supervisor.reloadConfig",), ("supervisor.removeProcessGroup", "nosuch"), ("supervisor.clearLog",)),
     *(("supervisor.addProcessGroup", "nosuch"), ("supervisor.restart",), ("supervisor.shutdown",)),
 ]
@@ -506,7 +506,8 @@ def test_b66_logs_follow_no_link_of_somebody_else(supervisors: Supervisors) -> N
 def test_b66_nor_is_root_led_astray_on_the_way_there(supervisors: Supervisors) -> None:
     """Neither to write nor to read: the program's user has put a link in the place of his directory of logs."""
     need_root()
-    for kind, led in (("supervise", False), ("supervisord", True)):
+    cases: dict[Kind, bool] = {"supervise": False, "supervisord": True}
+    for kind, led in cases.items():
         place = supervisors.place()
         for name in ("roots", "theirs"):
             (place / name).mkdir(mode=0o755)
@@ -518,7 +519,7 @@ def test_b66_nor_is_root_led_astray_on_the_way_there(supervisors: Supervisors) -
             "[program:web]\ncommand = sh -c 'echo overwritten; exec sleep 1000'\nstartsecs = 0\n"
             f"stdout_logfile = {place}/theirs/logs/web.out\nstderr_logfile = {place}/theirs/logs/web.err\n"
         )
-        daemon = supervisors.start(kind, text, place=place)  # type: ignore[arg-type]
+        daemon = supervisors.start(kind, text, place=place)
         daemon.wait_state("web", "RUNNING")
         if led:
             wait_for(lambda daemon=daemon: daemon.read("roots/web.out") == "overwritten\n", "supervisord is")

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,10 +49,10 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def look(write: Callable[..., Path], machine: Machine) -> Callable[..., Examination]:
     """look(text, name=…, **changes to the machine) -> Examination. [supervisord] is added if it is missing."""
 
-    def look(text: str, name: str = "supervisord.conf", **changes: object) -> Examination:
+    def look(text: str, name: str = "supervisord.conf", **changes: Any) -> Examination:
         text = textwrap.dedent(text)
         if not re.search(r"^\[supervis(e|ord)\]", text, re.MULTILINE):
             text = f"{text}\n[supervisord]\n"
-        return examine(write(text, name), replace(machine, **changes))  # type: ignore[arg-type]
+        return examine(write(text, name), replace(machine, **changes))
 
     return look

@@ -134,6 +134,9 @@ def test_what_an_update_does_not_touch(look: Look) -> None:
             f"[supervisord]\nloglevel = debug\nminfds = 99\n{unix}chmod = 0770\n{inet}",
         )
     )
+    assert old
+    assert same
+    assert new
     assert of_the_daemon(old, same) == []
     wanted = ["[inet_http_server]", "[supervisord] loglevel", "[supervisord] minfds", "[unix_http_server] chmod"]
     assert of_the_daemon(old, new) == wanted

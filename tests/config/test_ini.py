@@ -1,4 +1,5 @@
 import configparser
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -22,9 +23,9 @@ def read(text: str) -> tuple[dict[str, dict[str, str]], Problems]:
 
 def real(text: str) -> dict[str, dict[str, str]]:
     """What the parser of supervisord makes of it. Raises configparser.Error."""
-    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
+    parser: Any = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=False)
     parser.read_string(text)
-    found = {name: dict(parser._sections[name]) for name in parser.sections()}  # type: ignore[attr-defined]
+    found = {name: dict(parser._sections[name]) for name in parser.sections()}
     if parser.defaults():
         found["DEFAULT"] = dict(parser.defaults())
     return found

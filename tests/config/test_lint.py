@@ -3,6 +3,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ Look = Callable[..., Examination]
 def said(look: Look, machine: Machine) -> Callable[..., list[str]]:
     """said(text, **changes to the machine) -> ["option: message", …]"""
 
-    def said(text: str, **changes: object) -> list[str]:
-        machine_now = replace(machine, **{"environ": {"PATH": "/bin:/usr/bin"}, **changes})  # type: ignore[arg-type]
+    def said(text: str, **changes: Any) -> list[str]:
+        machine_now = replace(machine, **{"environ": {"PATH": "/bin:/usr/bin"}, **changes})
         found = look(text, environ=machine_now.environ)
         assert found.config
         return [f"{warning.option}: {warning.message}" for warning in lint(found.config, machine_now)]

@@ -85,4 +85,4 @@ def test_values_are_frozen() -> None:
         assert dataclasses.fields(declaration)
     config = ProgramConfig(name="a", group_name="a", command="x")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.name = "b"  # type: ignore[misc]
+        config.name = "b"

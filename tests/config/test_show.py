@@ -74,8 +74,8 @@ def test_servers_without_passwords() -> None:
 
 
 def test_what_supervisord_does_not_have_is_shown_where_it_is_set() -> None:
-    unix = ServerConfig(kind="unix", section="unix_http_server", file="/x", read_groups=("staff",))
-    assert server_values(unix)["read_groups"] == ["staff"]
+    unix = ServerConfig(kind="unix", section="unix_http_server", file="/x", read_groups=(50,))
+    assert server_values(unix)["read_groups"] == [50]
     assert "admin_groups" not in server_values(unix)
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import signal
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -72,8 +73,8 @@ NUMBERS = st.integers(-(10**11), 10**11)
         (values.choice(StopScope), " Tree ", StopScope.TREE),
     ],
 )
-def test_good(convert: object, text: str, value: object) -> None:
-    assert convert(text) == value  # type: ignore[operator]
+def test_good(convert: Callable[[str], object], text: str, value: object) -> None:
+    assert convert(text) == value
 
 
 @pytest.mark.parametrize(
@@ -109,9 +110,9 @@ def test_good(convert: object, text: str, value: object) -> None:
         (values.choice(StopScope), "all", "expected process, group, tree, not 'all'"),
     ],
 )
-def test_bad(convert: object, text: str, message: str) -> None:
+def test_bad(convert: Callable[[str], object], text: str, message: str) -> None:
     with pytest.raises(ValueError, match=r".") as refused:
-        convert(text)  # type: ignore[operator]
+        convert(text)
     assert str(refused.value).startswith(message)
 
 

@@ -82,7 +82,7 @@ def test_beginning_at_end(data: bytes, count: int) -> None:
 
 def naive(stream: bytes) -> tuple[bytes, list[bytes]]:
     """The same over the whole stream at once."""
-    output, passages = b"", []
+    output, passages = b"", list[bytes]()
     while True:
         before, begin, rest = stream.partition(BEGIN)
         output += before

@@ -2,7 +2,7 @@
 
 import dataclasses
 import signal
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import settings
@@ -49,9 +49,9 @@ SAMPLES: list[Event] = [
 ]
 
 
-def machine(state: State, config: ProgramConfig = CAT, **changes: object) -> ProcessMachine:
+def machine(state: State, config: ProgramConfig = CAT, **changes: Any) -> ProcessMachine:
     pid = 7 if state in (State.STARTING, State.RUNNING, State.STOPPING, State.UNKNOWN) else None
-    return ProcessMachine(config, state=state, pid=pid, **changes)  # type: ignore[arg-type]
+    return ProcessMachine(config, state=state, pid=pid, **changes)
 
 
 def states(effects: list[Effect]) -> list[State]:

@@ -1,6 +1,7 @@
 """The lines that people grep for, byte for byte (supervisord 4.3.0)."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ CAT = ProgramConfig(
 )
 
 
-def lines(state: State, event: Event, config: ProgramConfig = CAT, **facts: object) -> list[tuple[int, str]]:
+def lines(state: State, event: Event, config: ProgramConfig = CAT, **facts: Any) -> list[tuple[int, str]]:
     pid = 7 if state in (State.STARTING, State.RUNNING, State.STOPPING, State.UNKNOWN) else None
-    machine = ProcessMachine(config, state=state, pid=pid, **facts)  # type: ignore[arg-type]
+    machine = ProcessMachine(config, state=state, pid=pid, **facts)
     return list(story(machine, state, pid, event, machine.step(event, 1.0)))
 
 

@@ -1,5 +1,7 @@
 """The event types against what a configuration may name, and the exact payloads (as supervisord 4.3.0 sends them)."""
 
+from typing import Any
+
 import pytest
 
 from supervise.config.values import EVENT_TYPES
@@ -20,9 +22,9 @@ from supervise.core.events import (
 from supervise.core.wire import ABSTRACT, PAYLOADS, PERIODS, Event, envelope, names, payload, subscribed, unfinished
 
 
-def change(new: State, old: State = State.RUNNING, **facts: object) -> StateChanged:
-    usual: dict[str, object] = {"expected": True, "tries": 0, "pid": 7, "at": 0.0}
-    return StateChanged("g", "p", old, new, **(usual | facts))  # type: ignore[arg-type]
+def change(new: State, old: State = State.RUNNING, **facts: Any) -> StateChanged:
+    usual: dict[str, Any] = {"expected": True, "tries": 0, "pid": 7, "at": 0.0}
+    return StateChanged("g", "p", old, new, **(usual | facts))
 
 
 SAMPLES: dict[str, tuple[Notification, bytes]] = {

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from supervise.config.model import ProgramConfig
 from supervise.core.capture import BEGIN, END
@@ -134,7 +134,7 @@ class Place:
         unfinished = Unfinished(pump, str(self.path / "journal"))
         sinks, pipes = Sinks(pump), []
         for number, (reader, _) in enumerate(self.pipes):
-            channel = Channel(None, "web", str(number))  # type: ignore[arg-type]
+            channel = Channel(cast(Any, None), "web", str(number))
             channel.capture, channel.strip = scenario.capture, scenario.strip
             channel.sink = sinks.acquire(str(self.path / "log"), scenario.maxbytes, scenario.backups)
             inode = os.fstat(reader).st_ino
@@ -172,7 +172,7 @@ class Place:
             filters = Filters(self.scenario.capture, strip=self.scenario.strip)
             expected = [filters.feed(expected[0]) + filters.flush()]
         if self.scenario.maxbytes and not self.scenario.backups:
-            good = expected[0].endswith(found) and found
+            good = bool(found) and expected[0].endswith(found)
         elif len(expected) > 1:  # the lines of each in their order, and nothing else
             good = all(
                 [line for line in found.splitlines() if line.startswith(b"%d-" % number)] == one.splitlines()

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import Start
@@ -47,17 +48,17 @@ def script(place: Path, act: str = "result()") -> Path:
     return path
 
 
-def listener(place: Path, act: str = "result()", name: str = "l", **options: object) -> ProgramConfig:
+def listener(place: Path, act: str = "result()", name: str = "l", **options: Any) -> ProgramConfig:
     """A listener process that writes to `{name}.events`; startsecs 0, so that it is sent events when it is READY."""
     command = f"{sys.executable} -I -S {script(place, act)} {place / name}.events"
-    facts: dict[str, object] = {"kind": "eventlistener", "startsecs": 0, "group_name": "l"}
+    facts: dict[str, Any] = {"kind": "eventlistener", "startsecs": 0, "group_name": "l"}
     return program(name, str(options.pop("command", command)), **(facts | options))
 
 
-def pool(*members: ProgramConfig, **options: object) -> GroupConfig:
+def pool(*members: ProgramConfig, **options: Any) -> GroupConfig:
     """A pool of these, hearing everything unless told otherwise."""
-    facts: dict[str, object] = {"kind": "pool", "events": ("EVENT",), "priority": -1}
-    return GroupConfig(name="l", processes=members, **(facts | options))  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"kind": "pool", "events": ("EVENT",), "priority": -1}
+    return GroupConfig(name="l", processes=members, **(facts | options))
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import DaemonState, State, StateChanged
@@ -19,21 +20,21 @@ from supervise.system.reap import Reaper
 PATIENCE = 30.0  # seconds before a condition that does not come true fails the test
 
 
-def program(name: str, command: str, **options: object) -> ProgramConfig:
+def program(name: str, command: str, **options: Any) -> ProgramConfig:
     """A program in a group of its own, quick to count as RUNNING, without log files."""
-    quiet: dict[str, object] = {"startsecs": 0.05, "stdout_logfile": None, "stderr_logfile": None}
-    facts = {"name": name, "program": name, "group_name": name, "command": command} | quiet | options
-    return ProgramConfig(**facts)  # type: ignore[arg-type]
+    quiet: dict[str, Any] = {"startsecs": 0.05, "stdout_logfile": None, "stderr_logfile": None}
+    facts: dict[str, Any] = {"name": name, "program": name, "group_name": name, "command": command} | quiet | options
+    return ProgramConfig(**facts)
 
 
-def sh(name: str, script: str, **options: object) -> ProgramConfig:
+def sh(name: str, script: str, **options: Any) -> ProgramConfig:
     """A program that is a shell script."""
     return program(name, f"/bin/sh -c {shlex.quote(script)}", **options)
 
 
-def group(*programs: ProgramConfig, **options: object) -> GroupConfig:
+def group(*programs: ProgramConfig, **options: Any) -> GroupConfig:
     """The group that the first program names, with all of these."""
-    return GroupConfig(name=programs[0].group_name, processes=programs, **options)  # type: ignore[arg-type]
+    return GroupConfig(name=programs[0].group_name, processes=programs, **options)
 
 
 @asynccontextmanager

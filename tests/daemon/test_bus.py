@@ -1,13 +1,13 @@
 import asyncio
 
 from supervise.core.events import Communication, GroupAdded, Notification, Output, RemoteCommunication
-from supervise.daemon.bus import BYTES, Bus, Gap
+from supervise.daemon.bus import BYTES, Bus, Gap, Subscription
 from tests.daemon.running import run
 
 
-async def take(subscription: object, count: int) -> list[Notification | Gap]:
+async def take(subscription: Subscription, count: int) -> list[Notification | Gap]:
     items: list[Notification | Gap] = []
-    async for item in subscription:  # type: ignore[attr-defined]
+    async for item in subscription:
         items.append(item)
         if len(items) == count:
             break

@@ -206,8 +206,9 @@ def test_we_are_its_parent(tmp_path: Path) -> None:
         async with listening(tmp_path, pool(asking, **REMOTE)) as supervisor:
             one = process(supervisor, "l:l")
             publish(supervisor, "a")
-            assert one.logs.stderr is not None
-            await eventually(lambda: one.logs.stderr.tail_ring() == b"%d" % os.getpid())  # type: ignore[union-attr]
+            stderr = one.logs.stderr
+            assert stderr is not None
+            await eventually(lambda: stderr.tail_ring() == b"%d" % os.getpid())
 
     run(story)
 

@@ -19,7 +19,7 @@ def test_the_restart_policy_decides(tmp_path: Path) -> None:
                 one = process(supervisor, name)
                 supervisor.tell(one, Start())
                 await reach(supervisor, name, State.RUNNING)
-                await eventually(lambda one=one: one.logs.stdout.tail_ring() == b"\n")  # type: ignore[misc]
+                await eventually(lambda one=one: one.logs.stdout.tail_ring() == b"\n")
                 pid = one.machine.pid
                 fail(supervisor, one, "of no use")
                 fail(supervisor, one, "still of no use")  # it is ending already
@@ -28,7 +28,7 @@ def test_the_restart_policy_decides(tmp_path: Path) -> None:
                     assert (one.machine.reason, one.machine.status) == ("of no use", 0)
                     assert not one.exits[-1].expected
                 else:
-                    await eventually(lambda one=one, pid=pid: one.machine.pid not in (None, pid))  # type: ignore[misc]
+                    await eventually(lambda one=one, pid=pid: one.machine.pid not in (None, pid))
                     assert one.restarts == 1
                 assert one.failure == ""
             fail(supervisor, process(supervisor, "never"), "there is nothing to end")

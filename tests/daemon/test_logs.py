@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ async def run(process: ProcessLogs, script: str) -> None:
     await drained(process)
 
 
-def case(test: Callable[[Path], Awaitable[None]]) -> Callable[[Path], None]:
+def case(test: Callable[[Path], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
     """Run an async test."""
 
     def runs(tmp_path: Path) -> None:
@@ -118,6 +118,8 @@ async def test_one_path_for_several_is_one_file(place: Path) -> None:
 async def test_auto_and_none(place: Path) -> None:
     async with opened(place) as logs:
         process = logs.open(program(place, stdout_logfile=AUTO, stderr_logfile=None))
+        assert process.stdout.path is not None
+        assert process.stderr is not None
         path = Path(process.stdout.path)
         await until(path.exists)  # before the program is started
         assert re.fullmatch(r"web-stdout---supervisor-\w+\.log", path.name)
@@ -355,7 +357,8 @@ async def test_100_megabytes_without_a_newline_need_no_memory(place: Path) -> No
 
 def _peak() -> int:
     text = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) << 10  # type: ignore[index]
+    [kilobytes] = re.findall(r"VmHWM:\s+(\d+)", text)
+    return int(kilobytes) << 10
 
 
 def descriptors() -> list[str]:

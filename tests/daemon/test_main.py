@@ -38,7 +38,7 @@ def write(place: Path, programs: str = SLEEP, supervisord: str = "") -> Path:
 @contextlib.contextmanager
 def in_background(place: Path, *options: str, **env: str) -> Iterator[psutil.Process]:
     """A daemonised daemon, told to end afterwards."""
-    done = run(place, *options, **env)
+    done = run(place, *options, config=None, **env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     daemon = psutil.Process(int((place / "main.pid").read_text()))
     try:

@@ -7,9 +7,11 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from supervise.config.model import GroupConfig
 from supervise.core.events import Start, State, StateChanged
 from supervise.daemon.bus import Bus
 from supervise.daemon.memory import FACTS, MACHINE, Memory, fingerprint, is_alive, open_memory, to_record
@@ -24,12 +26,12 @@ SLEEP = "exec sleep 1000"
 
 
 @asynccontextmanager
-async def remembering(tmp_path: Path, *groups: object) -> AsyncIterator[Supervisor]:
+async def remembering(tmp_path: Path, *groups: GroupConfig) -> AsyncIterator[Supervisor]:
     """A supervisor with a memory in `tmp_path`; it can be followed by another one, with the same processes."""
     memory = Memory(Journal(str(tmp_path / "state")), Handover())
     async with supervising(tmp_path, memory=memory) as supervisor:
         for config in groups:
-            supervisor.add_group(config)  # type: ignore[arg-type]
+            supervisor.add_group(config)
         yield supervisor
     memory.close(everything_stopped=True)
 
@@ -43,7 +45,7 @@ def vanish(supervisor: Supervisor) -> None:
         one.timer = None
 
 
-def records(tmp_path: Path) -> dict[str, object]:
+def records(tmp_path: Path) -> dict[str, Any]:
     return {record["name"]: record for record in Journal(str(tmp_path / "state")).records.values()}
 
 
@@ -181,7 +183,7 @@ def test_listeners_are_told_what_the_dead_daemon_had_written_down_and_not_told(t
             first.heard = lambda type: type == "PROCESS_STATE_RUNNING"
             first.add_group(group(sh("p", SLEEP)))
             one = process(first, "p")
-            told: list[object] = []
+            told: list[Any] = []
 
             def tell(each: object) -> None:
                 if isinstance(each, StateChanged) and each.new is State.RUNNING:

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,10 +188,10 @@ def test_long_lines_are_cut_between_characters() -> None:
         ({"syslog_facility": "daemon", "syslog_tag": "sv"}, "<27>sv[7]: it's bad"),
     ],
 )
-def test_the_main_log(tmp_path: Path, server: Server, options: dict[str, str], expected: str) -> None:
+def test_the_main_log(tmp_path: Path, server: Server, options: dict[str, Any], expected: str) -> None:
     async def story() -> None:
         outputs = Outputs()
-        config = DaemonConfig(logfile="syslog", syslog_target=f"unix:{tmp_path}/log", **options)  # type: ignore[arg-type]
+        config = DaemonConfig(logfile="syslog", syslog_target=f"unix:{tmp_path}/log", **options)
         MainOutput(outputs, config, 7).send(b"2026-01-31 12:00:00,000 ERRO it's bad\n")
         assert after_time(await server.messages(1)) == [expected]
         await asyncio.to_thread(outputs.close)

@@ -184,7 +184,11 @@ def test_a_hung_disk(pump: Pump, disk: Disk, tmp_path: Path, caplog: pytest.LogC
     for sink in sick[:2]:
         write(pump, sink, b"before\n")
     disk.freeze()
-    pump.call(lambda worker: sick[0].write(worker, b"hung\n") and None)
+
+    def hang(worker: Worker) -> None:
+        sick[0].write(worker, b"hung\n")
+
+    pump.call(hang)
     wait_for(lambda: pump.relieve(0) and sick[0].hanging)
     assert "hangs" in sick[0].problem
     assert write(pump, well, b"well\n") == 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ time.sleep(0.3)
 """
 
 
-def members(where: SocketConfig, count: int = 2, **options: object) -> GroupConfig:
+def members(where: SocketConfig, count: int = 2, **options: Any) -> GroupConfig:
     command = f"{shlex.quote(sys.executable)} -I -S -c {shlex.quote(SERVER)}"
     facts = {"group_name": "g", "kind": "fcgi-program", "fcgi_socket": where} | options
     return group(*(program(f"m{number}", command, **facts) for number in range(count)))

@@ -68,7 +68,7 @@ def test_a_deaf_tree_is_gone_when_it_is_killed(tmp_path: Path) -> None:
             one = process(supervisor, "p")
             for count in range(1, 4):
                 supervisor.tell(one, Start())
-                await eventually(lambda count=count: one.logs.stdout.tail_ring() == b"deaf\n" * count)  # type: ignore[misc]
+                await eventually(lambda count=count: one.logs.stdout.tail_ring() == b"deaf\n" * count)
                 await supervisor.stop([one])
                 assert (one.machine.status, one.machine.reason) == (-signal.SIGKILL, "")
 

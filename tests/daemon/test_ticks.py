@@ -1,5 +1,6 @@
 import asyncio
 import time
+from typing import Any
 
 from supervise.core.events import Tick
 from supervise.daemon.ticks import Ticks, delay, floor
@@ -38,8 +39,8 @@ def test_nobody_wants_any() -> None:
         assert ticks._timer is not None
         ticks.want(())
         assert ticks._timer is None
-        loop = asyncio.get_running_loop()
-        assert not [handle for handle in loop._scheduled if not handle.cancelled()  # type: ignore[attr-defined]
-                    and handle.when() - loop.time() < 10]  # fmt: skip
+        loop: Any = asyncio.get_running_loop()
+        waiting = [handle.when() - loop.time() for handle in loop._scheduled if not handle.cancelled()]
+        assert not [seconds for seconds in waiting if seconds < 10]
 
     run(story)

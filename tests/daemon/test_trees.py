@@ -38,6 +38,12 @@ def started(place: Path, scope: StopScope, script: str = "env; exec sleep 1000")
     return seen[0]
 
 
+def forget(one: Process) -> None:
+    assert one.sweeper is not None
+    one.sweeper.close()
+    one.sweeper = None
+
+
 def test_programs_of_other_scopes_are_as_they_were(tmp_path: Path) -> None:
     environment, own, _ = started(tmp_path, StopScope.PROCESS)
     assert MARK not in environment
@@ -81,16 +87,13 @@ def test_a_session_whose_number_is_another_ones_by_now(tmp_path: Path) -> None:
                     told: list[Process] = []
                     Trees("test", told.append).resume(one, stranger.pid, signal.SIGKILL)
                     await eventually(lambda: told == [one])
-                    assert one.sweeper is not None
-                    one.sweeper.close()
-                    one.sweeper = None
+                    forget(one)
                     assert alive(pid)
                     one.stopped = time.time() + 1  # it was there when ours ended
                     again: list[Process] = []
                     Trees("test", again.append).resume(one, stranger.pid, signal.SIGKILL)
                     await eventually(lambda: again == [one])
-                    one.sweeper.close()
-                    one.sweeper = None
+                    forget(one)
                     assert alive(pid) is leader, "a leader that lives is not the one that has ended"
             finally:
                 if alive(pid):

@@ -3,6 +3,7 @@
 import configparser
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.tools import ROOT, need
 
@@ -21,8 +22,8 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_what_the_daemon_relies_on() -> None:
-    unit = configparser.ConfigParser(interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit: Any = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
     unit.read(UNIT)
     service = unit["Service"]
     assert (service["Type"], service["Restart"], service["Delegate"]) == ("notify", "always", "yes")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -89,7 +90,7 @@ def test_what_is_refused_changes_nothing(supervisors: Supervisors, change: tuple
     assert log.count("supervisord started") == 1
 
 
-def rehearse(place: Path, **needs: object) -> subprocess.CompletedProcess[str]:
+def rehearse(place: Path, **needs: Any) -> subprocess.CompletedProcess[str]:
     known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid()} | needs
     command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
     env = environment(place, **{REHEARSAL: json.dumps(known)})

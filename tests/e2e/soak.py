@@ -95,9 +95,9 @@ def soak(restarts: int, rotations: int, updates: int) -> tuple[Footprint, Footpr
     try:
         daemon = supervisors.start("supervise", programs(0))
         amounts = restarts, rotations, updates
-        version = work(daemon, *(max(MEMBERS, amount // 10) for amount in amounts), 0)
+        version = work(daemon, *(max(MEMBERS, amount // 10) for amount in amounts), version=0)
         early = footprint(daemon)
-        work(daemon, *(amount - amount // 10 for amount in amounts), version)
+        work(daemon, *(amount - amount // 10 for amount in amounts), version=version)
         return early, footprint(daemon)
     finally:
         supervisors.close()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import xmlrpc.client
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.tools import alive, belonging_to, wait_for
 pytestmark = pytest.mark.timeout(300)
 
 PROGRAM = "[program:a]\ncommand = sleep 1000\n"
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[str, tuple[str | bytes, str]] = {
     "nothing in it": ("", "does not include supervisord section"),
     "no [supervisord]": ("!\n[program:a]\ncommand = a\n", "does not include supervisord section"),
     "text before a section": ("!nonsense\n[supervisord]\n", r"s\.conf"),
@@ -295,7 +296,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("method", "arguments", "code", "says"), FAULTS)
 def test_call(
-    served: Daemon, method: str, arguments: tuple[object, ...], code: int | tuple[int, ...] | None, says: str
+    served: Daemon, method: str, arguments: tuple[Any, ...], code: int | tuple[int, ...] | None, says: str
 ) -> None:
     before = served.info("a")["pid"]
     body = xmlrpc.client.dumps(arguments, method).encode()
@@ -305,8 +306,8 @@ def test_call(
     else:
         assert status == 200
         try:
-            found = xmlrpc.client.loads(answer)[0][0][0]
-            fault, text = found["faultCode"], found["faultString"]
+            found: Any = xmlrpc.client.loads(answer)[0][0]
+            fault, text = found[0]["faultCode"], found[0]["faultString"]
         except xmlrpc.client.Fault as error:
             fault, text = error.faultCode, error.faultString
         assert fault in (code if isinstance(code, tuple) else (code,)), text

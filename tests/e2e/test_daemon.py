@@ -101,7 +101,7 @@ def test_nothing_of_a_tree_is_left(supervisors: Supervisors, tree: str, scope: s
         "supervise", f"[program:tree]\ncommand = {TREES[tree]}\nstopwaitsecs = 1\nstartsecs = 0\n{scope}\n"
     )
     daemon.wait_state("tree", "RUNNING")
-    mine = wait_for(lambda: len(family := psutil.Process(daemon.pid).children(recursive=True)) > 1 and family)
+    mine = wait_for(lambda: family if len(family := psutil.Process(daemon.pid).children(recursive=True)) > 1 else None)
     daemon.rpc.supervisor.stopProcess("tree")
     assert daemon.info("tree")["statename"] == "STOPPED"
     wait_for(lambda: not any(alive(one.pid) for one in mine), "the whole tree has gone", timeout=20)

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -157,6 +158,8 @@ def twice(path):
     note(path, "end")
 '''
 
+Command = list[str | Path]
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -172,7 +175,7 @@ class Stack:
 
     def info(self, name: str) -> dict[str, object]:
         with proxy(self.place / "run/supervisor.sock") as rpc:
-            return dict(rpc.supervisor.getProcessInfo(name))  # type: ignore[call-overload, arg-type]
+            return dict(rpc.supervisor.getProcessInfo(name))
 
     def running(self, name: str, *, besides: int = 0) -> int:
         """Wait until the program runs, with another pid than `besides`; returns the pid."""
@@ -199,11 +202,11 @@ class Stack:
 
     def control(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command of the blog post: `supervisectl …`."""
-        command = [self.place / "bin/supervisectl", "-c", self.place / "supervisord.conf", *words]
+        command: Command = [self.place / "bin/supervisectl", "-c", self.place / "supervisord.conf", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     def monit(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [need("monit"), "-c", self.place / "monitrc", *words]
+        command: Command = [need("monit"), "-c", self.place / "monitrc", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     def up(self) -> None:
@@ -222,7 +225,9 @@ def python_for(user: str, place: Path) -> tuple[str, Path]:
         raise
     site = Path(str(celery.locate_file(""))).resolve()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    account = dict(user=user, group=user, extra_groups=(), cwd="/", capture_output=True, text=True, check=False)
+    account: dict[str, Any] = dict(
+        user=user, group=user, extra_groups=(), cwd="/", capture_output=True, text=True, check=False
+    )
     for python in (sys.executable, getattr(sys, "_base_executable", ""), f"/usr/bin/python{version}"):
         show = "import sys; print('%d.%d' % sys.version_info[:2])"
         try:
@@ -347,7 +352,7 @@ def test_a_long_task_survives_a_restart(stack: Stack) -> None:
     stack.send("slow", notes, gate)
     wait_for(lambda: stack.lines("long") == ["begin"], "the task has begun")
 
-    command = [stack.place / "bin/supervisectl", "-c", stack.place / "supervisord.conf", "restart", WORKER]
+    command: Command = [stack.place / "bin/supervisectl", "-c", stack.place / "supervisord.conf", "restart", WORKER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as restart:
         wait_for(lambda: stack.info(WORKER)["statename"] == "STOPPING", "the worker has been told")
         wait_for(lambda: "Warm shutdown" in stack.log("celery.log"), "the worker shuts down warm")
@@ -420,7 +425,7 @@ def test_monit_stops_it_cleanly(stack: Stack) -> None:
     daemon, worker, broker = stack.daemon, stack.running(WORKER), stack.running(BROKER)
     assert stack.monit("stop", "supervise").returncode == 0
     for pid in (daemon, worker, broker):
-        wait_for(lambda pid=pid: not alive(pid), f"{pid} has ended")  # type: ignore[misc]
+        wait_for(lambda pid=pid: not alive(pid), f"{pid} has ended")
     assert not (stack.place / "run/supervisord.pid").exists()
     assert not (stack.place / "run/supervisor.sock").exists()
     log = stack.log("supervisord.log")

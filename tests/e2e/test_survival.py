@@ -66,12 +66,12 @@ def in_background(
 
 def pid_of(place: Path, name: str) -> int:
     with proxy(place / "s.sock") as rpc:
-        return int(rpc.supervisor.getProcessInfo(name)["pid"])  # type: ignore[index, call-overload, arg-type]
+        return int(rpc.supervisor.getProcessInfo(name)["pid"])
 
 
 def info(place: Path, name: str) -> dict[str, object]:
     with proxy(place / "s.sock") as rpc:
-        return dict(rpc.supervisor.getProcessInfo(name))  # type: ignore[arg-type, call-overload]
+        return dict(rpc.supervisor.getProcessInfo(name))
 
 
 def kill(pidfile: Path) -> int:
@@ -79,9 +79,9 @@ def kill(pidfile: Path) -> int:
     old = int(pidfile.read_text())
     os.kill(old, signal.SIGKILL)
     with proxy(pidfile.parent / "s.sock") as rpc:  # waits in the queue of the socket
-        new = rpc.supervisor.getPID()
+        new = int(rpc.supervisor.getPID())
     assert new != old
-    return int(new)  # type: ignore[call-overload]
+    return new
 
 
 def test_the_keeper_starts_another_that_knows_all(place: Path) -> None:
@@ -226,7 +226,9 @@ def test_without_a_keeper_it_goes_on_alone(place: Path) -> None:
     with in_background(place) as pidfile:
         daemon = psutil.Process(int(pidfile.read_text()))
         pid = pid_of(place, "cat")
-        daemon.parent().kill()  # type: ignore[union-attr]
+        keeper = daemon.parent()
+        assert keeper is not None
+        keeper.kill()
         wait_for(lambda: "the keeper has gone" in (place / "main.log").read_text())
         assert pid_of(place, "cat") == pid
         daemon.kill()

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 
-from tests.daemons import Supervisors, configuration, daemon_command, environment
+from tests.daemons import Kind, Supervisors, configuration, daemon_command, environment
 from tests.tools import ROOT, free_ports, need, need_root, wait_for
 
 RSYSLOG = """
@@ -90,14 +90,14 @@ stderr_logfile = syslog
 """
 
 
-def lines_of(kind: str, supervisors: Supervisors) -> list[str]:
+def lines_of(kind: Kind, supervisors: Supervisors) -> list[str]:
     """What a daemon with logfile=syslog sends to /dev/log, in a namespace that has one of its own."""
     place = supervisors.place()
     config = place / "s.conf"
     text = configuration(place, STORY).replace(f"logfile = {place}/main.log", "logfile = syslog")
     config.write_text(text)
     (place / "collect.py").write_text(COLLECT)
-    command = " ".join([*daemon_command(kind), "-n", "-c", str(config)])  # type: ignore[arg-type]
+    command = " ".join([*daemon_command(kind), "-n", "-c", str(config)])
     script = (
         "mount -t tmpfs none /mnt && cp -a /dev/null /dev/urandom /mnt/ && mkdir /mnt/shm"
         " && ln -s /proc/self/fd /mnt/fd && mount --move /mnt /dev"

@@ -79,7 +79,7 @@ class Service:
 
     def info(self, name: str) -> dict[str, object]:
         with proxy(self.place / "s.sock") as rpc:
-            return dict(rpc.supervisor.getProcessInfo(name))  # type: ignore[arg-type, call-overload]
+            return dict(rpc.supervisor.getProcessInfo(name))
 
     def pids(self, *names: str) -> dict[str, object]:
         return {name: self.info(name)["pid"] for name in names}

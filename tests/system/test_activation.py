@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,10 +55,10 @@ print(json.dumps({
 """
 
 
-def fresh(script: str, **options: object) -> subprocess.CompletedProcess[str]:
+def fresh(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, **options
-    )  # type: ignore[call-overload, no-any-return]
+    )
 
 
 def test_sockets_get_their_numbers_for_the_moment_of_the_spawn() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,9 +19,9 @@ def tell(text):
 """
 
 
-def start(place: Path, code: str, **options: object) -> subprocess.CompletedProcess[str]:
+def start(place: Path, code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(
         [sys.executable, "-c", PRELUDE + code],
         capture_output=True,
         text=True,

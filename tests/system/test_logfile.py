@@ -263,6 +263,7 @@ def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
 def test_many_backups_are_not_all_renamed_every_time(tmp_path: Path) -> None:
     file = LogFile(str(tmp_path / "log"), 10, 3 * FRONT)
     inodes: list[dict[str, int]] = []
+    backups: list[Path] = []
     for number in range(5 * FRONT):
         file.write(b"%08d\n" % number)
         inodes.append({path.name: path.stat().st_ino for path in tmp_path.iterdir()})

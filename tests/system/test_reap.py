@@ -81,10 +81,15 @@ def test_others_have_their_turn_while_many_are_reaped() -> None:
 def test_what_is_left_to_reap_is_left_to_who_comes_next() -> None:
     async def story() -> None:
         seen = list[int]()
+
+        def see(*_: object) -> None:
+            seen.append(1)
+            time.sleep(SLICE)
+
         async with reaper() as (own, _):
             pids = [start("sleep", "1000") for _ in range(3)]
             for pid in pids:
-                own.watch(pid, lambda *_: (seen.append(1), time.sleep(SLICE)))
+                own.watch(pid, see)
                 os.kill(pid, signal.SIGKILL)
             wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
             async with asyncio.timeout(LONG):
@@ -115,9 +120,12 @@ def test_many_that_end_at_once() -> None:
 
 
 def test_a_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def mistake(*_: object) -> None:
+        raise ZeroDivisionError
+
     async def story() -> None:
         async with reaper() as (own, _):
-            own.watch(start("true"), lambda *_: 1 / 0)  # type: ignore[arg-type, return-value]
+            own.watch(start("true"), mistake)
             assert await end(own, start("sleep", "0.05")) == (0, False)
 
     asyncio.run(story())

@@ -6,6 +6,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from supervise.system.sockets import IN_USE, Listener, SocketError, listen, list
 from tests.tools import free_ports, need_root
 
 
-def unix(path: Path | str, **options: object) -> ServerConfig:
-    return ServerConfig(kind="unix", section="unix_http_server", file=str(path), **options)  # type: ignore[arg-type]
+def unix(path: Path | str, **options: Any) -> ServerConfig:
+    return ServerConfig(kind="unix", section="unix_http_server", file=str(path), **options)
 
 
 def inet(host: str, port: int) -> ServerConfig:

@@ -384,7 +384,7 @@ def limited(number: int, limit: int) -> Iterator[None]:
 
 
 def test_no_descriptors_left() -> None:
-    null, config, said = os.open("/dev/null", os.O_RDWR), program("cat"), []
+    null, config, said = os.open("/dev/null", os.O_RDWR), program("cat"), list[str]()
     with limited(resource.RLIMIT_NOFILE, 256):
         filling = []
         with suppress(OSError):

@@ -33,8 +33,8 @@ def test_a_process_that_closed_or_replaced_its_stdin() -> None:
         with subprocess.Popen(["bash", "-c", command], stdin=end) as process:
             os.close(end)
             victim = process.pid
+            children = Path(f"/proc/{victim}/task/{victim}/children")
             if "|" in command:  # the second half of the pipeline has another pipe
-                children = Path(f"/proc/{victim}/task/{victim}/children")
                 victim = int(wait_for(lambda path=children: path.read_text().split()[1:])[0])
             else:
                 comm = Path(f"/proc/{victim}/comm")

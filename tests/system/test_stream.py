@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,8 @@ def test_a_slow_reader_loses_but_does_not_stall() -> None:
 
 
 @pytest.mark.parametrize("make", [os.pipe, lambda: [each.detach() for each in socket.socketpair()]])
-def test_a_closed_reader_is_told_once(make: object) -> None:
-    reader, writer = make()  # type: ignore[operator]
+def test_a_closed_reader_is_told_once(make: Callable[[], tuple[int, int]]) -> None:
+    reader, writer = make()
     os.close(reader)
     told: list[str] = []
     stream = StreamWriter(writer, told.append)
