@@ -4,6 +4,7 @@ The words after the options are one line for the shell, as in supervisorctl: `su
 `supervisectl "status a b"` are the same, and without words the shell opens.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ class Actions(click.Group):
         command = self.get_command(ctx, words[0]) if words else NOTHING
         about_another = words[:1] == ["help"] and len(words) > 1 and words[1] not in FORMS
         if not ctx.resilient_parsing and (command is None or about_another):
-            from supervise.cli.plugins import find  # noqa: PLC0415  # reads the configuration: only where it must
+            from supervise.cli.plugins import find  # it reads the configuration: only where it must
 
             command = find(ctx.obj, words, lambda line: run_line(ctx, line)) or command
         if command is None and not ctx.resilient_parsing:
@@ -119,13 +120,13 @@ def supervisectl(
     )
     if not ctx.args:
         # readline and getpass are only for people.
-        from supervise.cli.shell import run_shell  # noqa: PLC0415
+        from supervise.cli.shell import run_shell
 
         run_shell(session, lambda line: run_line(ctx, line))
         return
     run_line(ctx, " ".join(ctx.args))
     if session.denied:
-        from supervise.cli.shell import answer  # noqa: PLC0415
+        from supervise.cli.shell import answer
 
         answer(session, lambda line: run_line(ctx, line), " ".join(ctx.args))
 
@@ -191,8 +192,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The entry point."""
+    # A stream that was closed before the start is None: nobody wants to read it.
+    sys.stdout, sys.stderr = (
+        os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") if stream is None else stream
+        for stream in (sys.stdout, sys.stderr)
+    )
     # Texts may hold what the terminal's character set does not: show something, never fail.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

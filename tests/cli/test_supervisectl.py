@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,6 +161,15 @@ def test_a_full_disk(pair: Pair) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, env=pair.ours.env, timeout=60)
     assert (done.returncode, done.stderr) == (1, b"error: OSError: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(pair: Pair, closed: str) -> None:
+    command = shlex.join([*client_command("supervise"), "-c", str(pair.ours.config)])
+    for words, code in (("pid", 0), ("pid nobody", 1)):
+        script = f"{command} {words} {closed}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env=pair.ours.env, timeout=60)
+        assert (done.returncode, done.stderr) == (code, "")
 
 
 def _connected(pid: int) -> bool:
