@@ -48,7 +48,8 @@ class Outbox:
             if (self._waiting or not self._put(message, fd)) and len(self._waiting) < WAITING:
                 with suppress(OSError):
                     self._waiting.append((message, duplicate(fd) if fd >= 0 else -1))
-                self._arrange()
+                if len(self._waiting) == 1:  # else it is arranged
+                    self._arrange()
 
     def _put(self, message: bytes, fd: int) -> bool:
         """False: not now."""

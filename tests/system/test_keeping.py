@@ -87,6 +87,31 @@ def test_what_finds_the_queue_full_is_sent_later_and_in_order() -> None:
     os.close(writer)
 
 
+class Counting(Outbox):
+    """Counts how often it arranges to try again."""
+
+    arranged = 0
+
+    def _arrange(self) -> None:
+        self.arranged += 1
+        super()._arrange()
+
+
+def test_one_timer_is_enough_for_all_that_waits() -> None:
+    """A keeper that is stopped, with a thousand messages for it, costs a look now and then."""
+    ours, its = seqpacket()
+
+    async def story() -> None:
+        box = Counting(ours)
+        box.attach(asyncio.get_running_loop())
+        for _ in range(1000):
+            box.send(b"something")
+        assert box.arranged == 1
+
+    with ours, its:
+        asyncio.run(story())
+
+
 def test_nobody_there_is_no_trouble() -> None:
     ours, its = seqpacket()
     its.close()
