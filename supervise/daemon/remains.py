@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from contextlib import suppress
 
 from supervise.daemon.process import Process
 from supervise.system.tree import Session, describe, leftovers
@@ -33,21 +34,20 @@ class Remains:
     def _look(self) -> None:
         self._timer = None
         stopped, self._stopped = self._stopped, {}
-        for sid in sorted(inhabited() & stopped.keys()):
-            process, found = stopped[sid], sorted(member.pid for member in leftovers([Session(sid)]))
+        there = inhabited()
+        for sid in sorted(there.keys() & stopped.keys()):
+            process, found = stopped[sid], sorted(member.pid for member in leftovers([Session(sid)], there[sid]))
             if found and sid not in found:  # else the number is already another one's
                 process.leftovers = tuple(found)
                 what = ", ".join(map(describe, found))
                 log.info("%s left processes behind: %s; stop_scope=tree would end them", process.namespec, what)
 
 
-def inhabited() -> set[int]:
-    """All sessions that there are: about a microsecond for each process."""
-    found = set()
+def inhabited() -> dict[int, list[int]]:
+    """All sessions that there are, and who is in them: about a microsecond for each process."""
+    found: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal():
-            try:
-                found.add(os.getsid(int(name)))
-            except OSError:  # it has just ended
-                continue
+            with suppress(OSError):  # it has just ended
+                found.setdefault(os.getsid(int(name)), []).append(int(name))
     return found

@@ -9,7 +9,7 @@ session cannot be mistaken for another one while anybody is in it.
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -81,9 +81,10 @@ class Session(NamedTuple):
                 os.killpg(group, signal.SIGKILL)
 
 
-def leftovers(trees: Iterable[Tree]) -> set[Leftover]:
-    """The living members of trees, session leaders included."""
-    return {member for tree in trees for pid in tree.pids() if tree.has(pid) if (member := _living(pid)) is not None}
+def leftovers(trees: Iterable[Tree], among: Collection[int] | None = None) -> set[Leftover]:
+    """The living members of trees, session leaders included. `among`: where to look, if that is known already."""
+    found = (pid for tree in trees for pid in (tree.pids() if among is None else among) if tree.has(pid))
+    return {member for pid in found if (member := _living(pid)) is not None}
 
 
 def describe(pid: int) -> str:

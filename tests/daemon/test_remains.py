@@ -41,4 +41,4 @@ def test_it_is_told_and_goes_on(tmp_path: Path, scope: StopScope, caplog: pytest
 
 
 def test_sessions_that_have_somebody() -> None:
-    assert os.getsid(0) in inhabited()
+    assert os.getpid() in inhabited()[os.getsid(0)]

@@ -82,6 +82,8 @@ def test_members_are_found_wherever_they_hang(session: Callable[[str], Shell]) -
     pids = one.pids(3)
     found = leftovers([Session(one.sid)])
     assert {member.pid for member in found} >= set(pids)
+    known = leftovers([Session(one.sid)], [pids[0], pids[2], os.getpid()])
+    assert {member.pid for member in known} == {pids[0], pids[2]}, "where it is told to look, and nowhere else"
     sweep(one.sid, signal.SIGTERM)
     assert not any(map(alive, pids))
 
