@@ -91,7 +91,7 @@ class Channel:
         """Pass the next piece on. Log thread; the write to the sink comes last (see `Pump`)."""
         sink = self.sink
         self._remember(data, STREAM_RING if sink is not None and sink.is_stream else RING)
-        if self._live or self.hook is not None or self.copied:
+        if self._live or self.hook is not None or (self.copied and log.isEnabledFor(logging.DEBUG)):
             self._share(bytes(data), pid)
         if self.lines is not None:
             self.lines.feed(bytes(data), pid)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,17 @@ def test_debug_copies(channel: Channel, caplog: pytest.LogCaptureFixture) -> Non
     caplog.set_level(logging.DEBUG, "supervise")
     channel.feed(Worker(), b"two\nlines\xff\n", 1)
     assert [record.getMessage() for record in caplog.records] == ["'1' stdout output:\ntwo\nlines\\xff\n"]
+
+
+def test_output_that_nobody_else_wants_is_not_copied(channel: Channel) -> None:
+    """It is in the log thread's buffer, and is written from there."""
+    channel.copied = "1"
+    data = memoryview(bytes(1 << 20))
+    tracemalloc.start()
+    channel.feed(Worker(), data, 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(data)
 
 
 def test_a_pipe_is_enlarged_when_it_is_seen_full(channel: Channel) -> None:
