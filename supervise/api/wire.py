@@ -38,12 +38,13 @@ def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     reader = _Reader(target)
     try:
         reader.parser.Parse(body, True)
-        params = target.close()
+        name = target.getmethodname() or ""
+        params = target.close() if name else ()
     except Unparsable:
         raise
     except Exception as exc:  # the standard library raises whatever its converters raise
         raise Unparsable(f"{type(exc).__name__}: {exc}"[:200]) from exc
-    return target.getmethodname() or "", tuple(params)
+    return name, tuple(params)
 
 
 class _Reader:

@@ -250,9 +250,10 @@ class Commands:
             raise CommandError(Fault.NO_FILE)
         try:
             await self._lifecycle.main_log.clear()
+        except FileNotFoundError:
+            raise CommandError(Fault.NO_FILE) from None
         except OSError as exc:
-            fault = Fault.NO_FILE if isinstance(exc, FileNotFoundError) else Fault.FAILED
-            raise CommandError(fault, str(exc)) from None
+            raise CommandError(Fault.FAILED, str(exc)) from None
 
     def reopen_logs(self) -> None:
         """Reopen the main log and all child logs (USR2)."""

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 
 from supervise.config.model import DaemonConfig
 from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
@@ -108,8 +109,8 @@ class MainLog(logging.Handler):
             await self._logs.order(sink, sink.probe)
 
     def clear(self) -> Awaitable[object]:
-        """Empty the file. The awaitable raises OSError."""
-        return self._order(lambda file: file.clear)
+        """Empty the file. The awaitable raises OSError: FileNotFoundError for one that somebody has removed."""
+        return self._order(lambda file: partial(_clear, file))
 
     def rotate(self) -> Awaitable[object]:
         """Rotate the file now. The awaitable raises OSError."""
@@ -232,3 +233,9 @@ class MainLog(logging.Handler):
             self._logger.error("%d lines of the main log were lost: it could not be written fast enough", lost)
         if sink is not None:
             sink.write(worker, data)
+
+
+def _clear(file: LogFile) -> None:
+    """supervisord's fault for a main log that is not there any more, which the next line makes again."""
+    os.stat(file.path)
+    file.clear()

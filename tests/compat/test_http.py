@@ -139,6 +139,30 @@ def test_a_stream_is_for_proxies_too(pair: Pair) -> None:
     pair.agree(headers)
 
 
+PARAM = b"<methodCall><methodName>supervisor.getPID</methodName><params>%s</params></methodCall>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<methodCall/>", b"<methodCall></methodCall>", b"<methodCall><methodName/></methodCall>", b"<methodCall>"),
+        *(b"<other/>", b"<methodResponse><params/></methodResponse>", b"<methodCall>text</methodCall>", b"nonsense"),
+        *(b"<methodCall><params/></methodCall>", PARAM % b"<param></value></param>", b"\n"),
+        *(PARAM % b"<param><value><int>x</int></value></param>"),
+    ],
+)
+def test_what_is_no_call(pair: Pair, body: bytes) -> None:
+    """The status, and the line in the main log."""
+
+    def post(daemon: Daemon) -> Any:
+        before = len(daemon.log)
+        status = daemon.request("POST", "/RPC2", body, XML)[0]
+        found = wait_for(lambda: re.search(r"ERRO XML-RPC request data .* is invalid: .*\n", daemon.log[before:]))
+        return [status, found[0]]
+
+    pair.agree(post)
+
+
 def test_without_a_length(pair: Pair) -> None:
     def post(daemon: Daemon) -> str:
         with connected(daemon) as sock:

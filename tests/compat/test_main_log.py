@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -162,6 +163,16 @@ def test_one_that_cannot_be_cleared(supervisors: Supervisors) -> None:
         return int(call("supervisor.clearLog")(daemon)["faultCode"])
 
     assert Pair(supervisors, "").ask(clear) == ("30", "30")
+
+
+def test_one_that_is_not_there(supervisors: Supervisors) -> None:
+    def clear(daemon: Daemon) -> Any:
+        (daemon.place / "main.log").unlink()
+        return call("supervisor.clearLog")(daemon)
+
+    both = Pair(supervisors, "")
+    both.agree(clear)
+    assert both.ours.wait_log("supervisor.clearLog() by ")  # and ours is there again
 
 
 def test_a_shutdown_names_whom_it_waits_for(pair: Pair) -> None:
