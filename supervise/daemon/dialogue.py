@@ -106,8 +106,7 @@ class Dialogue:
         self._loop.remove_reader(self._stdout)
         self._loop.remove_writer(self._stdin)
         for fd in (self._stdin, self._stdout, self._tee):
-            self._pool.handover.release(fd)
-            os.close(fd)
+            self._pool.handover.drop(fd)
         self._pool.log.ended(self._process.name)
         self._give_back()
 

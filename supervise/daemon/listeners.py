@@ -139,7 +139,7 @@ class Listener:
         unsent = left_to_send(standing, pipes, pid, said=bool(steps))
         if unsent is None:
             for fd in pipes:
-                os.close(fd)
+                self.pool.handover.drop(fd)
             return
         self._run = Dialogue(self.process, self.pool, pipes)
         self._run.resume(stood, envelope[len(envelope) - unsent :], steps)
@@ -150,10 +150,10 @@ class Listener:
         with contextlib.ExitStack() as opened:
             if (stdin := handover.take(f"stdin-{standing.stdin}")) is None:
                 stdin = Stdin(standing.stdin).open_end(pid)
-            opened.callback(os.close, stdin)
+            opened.callback(handover.drop, stdin)
             if (stdout := handover.pipe(standing.stdout)) is None:
                 raise BrokenPipeError
-            opened.callback(os.close, stdout)
+            opened.callback(handover.drop, stdout)
             inodes = logs.inodes()["stdout"]
             if (tee := handover.take(f"tee-{inodes[0] if inodes else 0}")) is None:
                 with logs.pipes() as ends:  # nobody had the other end of the pipe to its log

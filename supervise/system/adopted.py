@@ -58,8 +58,7 @@ class Adopted:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
-            self._handover.release(fd)
-            os.close(fd)
+            self._handover.drop(fd)
 
     def _readable(self) -> None:
         self._loop.remove_reader(self._fd)

@@ -101,6 +101,11 @@ class Handover:
             if self.safe is not None:
                 self.safe.release(name)
 
+    def drop(self, fd: int) -> None:
+        """Close a descriptor that is not to be kept any more."""
+        self.release(fd)
+        os.close(fd)
+
     @property
     def held(self) -> dict[str, int]:
         """Everything that is to be handed on, received and not taken yet included."""
@@ -109,8 +114,7 @@ class Handover:
     def close(self) -> None:
         """Close and release what was received and not taken: nobody wants it any more."""
         for fd in [fd for name in self.names("") if (fd := self.take(name)) is not None] + self.sockets:
-            self.release(fd)
-            os.close(fd)
+            self.drop(fd)
         self.sockets.clear()
         self._seen = None
 
@@ -178,8 +182,7 @@ class Handover:
         status = self.status(pid, start)
         if (fd := self.take(f"process-{pid}-{start}")) is not None:
             status = exit_status(fd) if status is None else status
-            self.release(fd)
-            os.close(fd)
+            self.drop(fd)
         if status is None:
             return None, False
         return os.waitstatus_to_exitcode(status), os.WIFSIGNALED(status) and os.WCOREDUMP(status)

@@ -1,14 +1,22 @@
 """Listeners over the death of their daemon. (How they are talked to: test_dialogue.)"""
 
+import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from supervise.core.pool import Item
+from supervise.core.wire import Event
 from supervise.daemon.dialogue import Pipes
 from supervise.daemon.eventlog import Standing
 from supervise.daemon.listeners import left_to_send
+from supervise.daemon.pools import Pool
+from supervise.system.handover import Handover
+from tests.daemon.listening import listener, listening, pool, wiring
+from tests.daemon.running import eventually, run
 from tests.tools import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(240)
@@ -35,6 +43,35 @@ def test_killed_while_taking_up_what_was_left() -> None:
     tries, restarted = perishing("twice", "3", "20")
     assert tries == 20
     assert restarted <= 2
+
+
+def test_pipes_that_are_of_no_use_are_not_handed_on(tmp_path: Path) -> None:
+    """By the time of an upgrade, their numbers may be those of other descriptors."""
+
+    async def story() -> None:
+        async with listening(tmp_path, pool(listener(tmp_path), events=("TICK_3600",))) as supervisor:
+            await eventually(lambda: wiring(supervisor).state.name == "READY")
+            one = wiring(supervisor)
+            assert isinstance(one.pool, Pool)
+            held, stood = supervisor.memory.handover.held, one.pool.log.stood("l")
+            assert stood is not None
+            found = Handover({name: os.dup(fd) for name, fd in held.items() if name.startswith(("stdin-", "tee-"))})
+            one.close()
+            one.pool.log.put(item := Item(Event(0, "TICK_3600", b"when:0"), 0), [])
+            length = len(one.pool.envelope(item, False))
+            doubtful = dataclasses.replace(stood.standing, item=0, length=length, unsent=length - 1, sure=False)
+            one.pool.log.stand("l", doubtful, b"")
+            one.pool.handover = found
+            one.adopt()
+            assert one.cut_off
+            assert found.held == {}
+            one.pool.handover = Handover({"stdin-1": os.dup(0)})
+            one.pool.log.stand("l", dataclasses.replace(doubtful, stdin=1), b"")
+            one.adopt()  # there is no other pipe
+            assert one.cut_off
+            assert one.pool.handover.held == {}
+
+    run(story)
 
 
 @pytest.fixture
