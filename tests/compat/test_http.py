@@ -148,7 +148,7 @@ PARAM = b"<methodCall><methodName>supervisor.getPID</methodName><params>%s</para
         *(b"<methodCall/>", b"<methodCall></methodCall>", b"<methodCall><methodName/></methodCall>", b"<methodCall>"),
         *(b"<other/>", b"<methodResponse><params/></methodResponse>", b"<methodCall>text</methodCall>", b"nonsense"),
         *(b"<methodCall><params/></methodCall>", PARAM % b"<param></value></param>", b"\n"),
-        *(PARAM % b"<param><value><int>x</int></value></param>"),
+        PARAM % b"<param><value><int>x</int></value></param>",
     ],
 )
 def test_what_is_no_call(pair: Pair, body: bytes) -> None:
