@@ -18,10 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 from supervise.config.model import ProgramConfig
@@ -35,19 +33,20 @@ from supervise.daemon.unfinished import Unfinished
 from supervise.system import logfile
 from supervise.system.pipes import open_pipe
 from supervise.system.pump import Pump, Worker
+from tests.daemon.killing import forked, killed_at
 
 ROOMS = (
-    "intent",
-    "carry",
-    "childpipe",
-    "filters",
-    "capture",
-    "ansi",
-    "logfile",
-    "sinks",
-    "unfinished",
-    "backlog",
-    "spool",
+    "system/intent",
+    "system/carry",
+    "daemon/childpipe",
+    "daemon/filters",
+    "core/capture",
+    "core/ansi",
+    "system/logfile",
+    "daemon/sinks",
+    "daemon/unfinished",
+    "daemon/backlog",
+    "system/spool",
 )
 FLOOD = "for i in range(400000): print(i, 'x' * (i * 7919 % 90), flush=i % 50 == 0)"
 
@@ -191,39 +190,6 @@ class Place:
         shutil.rmtree(self.path)
 
 
-def forked(function: Callable[[], None]) -> int:
-    """Run it in a child; returns its wait status."""
-    sys.stdout.flush()
-    if (pid := os.fork()) == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
-
-
-def killed_at(number: int, function: Callable[[], None]) -> bool:
-    """Run it in a child that kills itself before line `number`; False: it came to its end before."""
-    count = itertools.count(1)
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.endswith(tuple(f"/{room}.py" for room in ROOMS)):
-            return None
-        if event == "line" and next(count) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    def traced() -> None:
-        sys.settrace(trace)
-        function()
-
-    status = forked(traced)
-    assert status in {0, signal.SIGKILL}, f"life ended with {status}"
-    return status != 0
-
-
 def attempt(scenario: Scenario, moments: list[int]) -> tuple[bool, str]:
     """Lives killed at these moments, then one that is not. Whether the first was killed; what is wrong."""
     place = Place(scenario)
@@ -231,7 +197,7 @@ def attempt(scenario: Scenario, moments: list[int]) -> tuple[bool, str]:
         killed = []
         for life, moment in enumerate(moments):
             place.write(life)
-            killed.append(killed_at(moment, place.live))
+            killed.append(killed_at(moment, ROOMS, place.live))
         place.write(len(moments))
         for life in range(len(moments) + 1, len(scenario.inputs)):
             assert forked(place.live) == 0
