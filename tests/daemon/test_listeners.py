@@ -39,6 +39,12 @@ def test_killed_at_many_a_line() -> None:
     assert restarted <= 2
 
 
+def test_killed_at_many_a_line_of_a_life_with_a_reload() -> None:
+    """No serial is given twice. At all lines: `python -m tests.daemon.perishing reload`."""
+    tries, _ = perishing("reload", "131")
+    assert tries > 25
+
+
 def test_killed_while_taking_up_what_was_left() -> None:
     tries, restarted = perishing("twice", "3", "20")
     assert tries == 20
