@@ -121,6 +121,8 @@ async def _live(ground: Ground) -> int:
         over = all(process.machine.pid is None for process in supervisor.processes())
         return status
     finally:
+        for number in FORWARDED:  # we are ending; our handlers want a loop, and without them any more would kill us
+            signal.signal(number, signal.SIG_IGN)
         reaper.close()
         memory.close(everything_stopped=over)
         supervisor.trees.close()

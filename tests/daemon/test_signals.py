@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import xmlrpc.client
 
 from tests.daemons import Daemon, Supervisors
@@ -61,4 +62,14 @@ def test_every_signal_at_once(supervisors: Supervisors) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2):
         os.kill(daemon.pid, number)
     assert daemon.stop(0) == 0
+    assert not (daemon.place / "main.pid").exists()
+
+
+def test_orders_to_end_until_the_very_end(supervisors: Supervisors) -> None:
+    """`while kill PID; do :; done`: it ends as it was told to, and not by one order too many."""
+    daemon = supervisors.start("supervise", "[program:a]\ncommand = sleep 1000\n")
+    while daemon.process.poll() is None:
+        daemon.process.terminate()
+        time.sleep(0.0005)
+    assert daemon.process.returncode == 0
     assert not (daemon.place / "main.pid").exists()
