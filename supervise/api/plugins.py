@@ -3,7 +3,7 @@
 1. What can be called is decided when the plugin is made: the public methods of its class. No name from a client is
    ever looked up in an object.
 2. An ordinary method runs in a thread of its own, at most THREADS at once; an `async def` one in the loop. Either has
-   SECONDS. What it raises is its caller's fault, and a line in the log; nobody else notices.
+   SECONDS. What it raises is a fault for its caller, and a line in the log; nobody else notices.
 3. Methods need the role admin, unless the plugin says otherwise: `roles = {"look": "read"}`.
 """
 
@@ -107,7 +107,7 @@ class Plugins:
             except CommandError:
                 raise
             except Exception as error:
-                raise _fault(name, error) from None
+                raise _fault(name, error) from (None if _is_rpc_error(error) else error)
             return _rendered(name, result)
 
         return call
@@ -189,12 +189,15 @@ def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], 
 
 
 def _fault(name: str, error: Exception) -> CommandError:
-    code = getattr(error, "code", None)
-    if type(error).__module__.startswith("supervisor.") and isinstance(code, int):
-        # supervisor.xmlrpc.RPCError, of a plugin that borrows names from there
-        return CommandError.foreign(code, str(getattr(error, "text", ""))[:500])
-    log.error("RPC method %s failed", name, exc_info=error)
+    """What its caller gets; raised from an error, that is told in the log."""
+    if _is_rpc_error(error):
+        return CommandError.foreign(vars(error)["code"], str(getattr(error, "text", ""))[:500])
     return CommandError(Fault.FAILED, f"{name}: {type(error).__name__}: {error}"[:500])
+
+
+def _is_rpc_error(error: Exception) -> bool:
+    """supervisor.xmlrpc.RPCError, of a plugin that borrows names from there."""
+    return type(error).__module__.startswith("supervisor.") and isinstance(vars(error).get("code"), int)
 
 
 def _rendered(name: str, result: Any) -> wire.Rendered:

@@ -51,10 +51,12 @@ class Rpc:
             raise Problem(400, "the call names no method")
         try:
             answer = await self._answer(name, params, caller)
-        except Exception:
-            log.critical(
-                "Handling XML-RPC request with data %s raised an unexpected exception", _shown(data), exc_info=True
-            )
+        except CommandError as error:
+            if error.__cause__ is not None:  # a method of a plugin has failed
+                _tell_unexpected(data, error.__cause__)
+            answer = [wire.fault(error.code, str(error))]
+        except Exception as error:
+            _tell_unexpected(data, error)
             raise Problem(500, "internal error") from None
         return large.answer(answer, _HEADERS)
 
@@ -64,10 +66,7 @@ class Rpc:
         return wire.parse_call(data)
 
     async def _answer(self, name: str, params: Sequence[Any], caller: Caller) -> Sequence[bytes]:
-        try:
-            result = await self.call(name, params, caller)
-        except CommandError as error:
-            return [wire.fault(error.code, str(error))]
+        result = await self.call(name, params, caller)
         if isinstance(result, str) and len(result) > _SLOW:
             return await asyncio.to_thread(wire.pieces, result)
         return wire.pieces(result)
@@ -150,6 +149,8 @@ class Rpc:
                     raise CommandError(Fault.FAILED, "the answer to this multicall is too large")
                 rendered = wire.value(await self._call_of_several(call, caller))
             except CommandError as error:
+                if error.__cause__ is not None:
+                    log.critical("a call in system.multicall raised an unexpected exception", exc_info=error.__cause__)
                 rendered = _fault_struct(error)
             except Exception as error:  # supervisord: one that fails unexpectedly does not spoil the others
                 log.critical("a call in system.multicall raised an unexpected exception", exc_info=True)
@@ -174,6 +175,12 @@ class Rpc:
 
 def _fault_struct(error: CommandError) -> str:
     return wire.value({"faultCode": error.code, "faultString": str(error)})
+
+
+def _tell_unexpected(data: bytes, error: BaseException) -> None:
+    """supervisord's line, and where it was raised."""
+    told = "Handling XML-RPC request with data %s raised an unexpected exception: %s: %s"
+    log.critical(told, _shown(data), type(error).__name__, error, exc_info=error)
 
 
 def _summary(result: Any) -> str:

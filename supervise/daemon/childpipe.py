@@ -189,6 +189,8 @@ class ChildPipe:
             fd, self.fd = self.fd, -1
             self.pump.close_source(fd)
             self.leave()
+            name = self.channel.namespec.rpartition(":")[2]
+            log.debug("fd %d closed, stopped monitoring <output of %s (%s)>", fd, name, self.channel.name)
         if self._carried and self.pump.intents is not None:
             self._carried = False
             carry.drop(self.pump.intents.directory, self.inode)

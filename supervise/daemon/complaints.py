@@ -24,6 +24,11 @@ class Complaints:
         with suppress(Exception):
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
                 self._no_descriptors(loop.time())
+            elif error is not None and "protocol" in context:  # a connection, which asyncio closes; supervisord's words
+                channel, kind = context.get("transport"), type(error)
+                log.critical(
+                    "uncaptured python exception, closing channel %r (%s:%s)", channel, kind, error, exc_info=error
+                )
             else:
                 log.critical("internal error: %s", context["message"], exc_info=error)
 

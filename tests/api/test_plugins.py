@@ -180,7 +180,13 @@ def test_what_goes_wrong_is_the_callers_fault_alone(daemon: Daemon) -> None:
     assert "use await" in fault(thing.careless)[1]
     assert fault(thing.refused) == (10, "BAD_NAME: nosuch")
     assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
-    assert "ZeroDivisionError: kaboom" in daemon.wait_log("RPC method thing.boom failed")
+    daemon.wait_log("thing.boom</methodName>")
+    said = (
+        r"CRIT Handling XML-RPC request with data .*thing\.boom.* raised an unexpected exception: ZeroDivisionError: "
+    )
+    found = re.search(said + r"kaboom\n    Traceback.*\n(    .*\n)+    ZeroDivisionError: kaboom\n", daemon.log)
+    assert found
+    assert "nosuch</" not in daemon.log.replace(found[0], "")  # what it has refused is no failure
 
 
 def test_one_written_for_supervisords_objects_says_so(daemon: Daemon) -> None:

@@ -3,13 +3,14 @@
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.compat.pair import Pair, call, plain
 from tests.daemons import Daemon, Supervisors, wait_answer
-from tests.tools import wait_for
+from tests.tools import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -154,6 +155,79 @@ def test_what_debug_shows(supervisors: Supervisors) -> None:
         return sorted({re.sub(r"pid \d+", "pid N", line) for line in shown})
 
     both.agree(story)
+
+
+ENDING = """
+[program:both]
+command = sh -c 'echo said; exec sleep 1000'
+startsecs = 0
+[program:one]
+command = sleep 1000
+redirect_stderr = true
+startsecs = 0
+[group:g]
+programs = member
+[program:member]
+command = sh -c 'exec >&- 2>&-; exec sleep 1000'
+startsecs = 0
+"""
+
+
+def test_the_end_of_output(supervisors: Supervisors) -> None:
+    """Also of a program that goes on without."""
+
+    def story(daemon: Daemon) -> list[str]:
+        wait_for(lambda: daemon.log.count("(stdout)>") == daemon.log.count("(stderr)>") == 1)  # member's
+        for name in ("both", "one"):
+            daemon.wait_state(name, "RUNNING")
+            daemon.rpc.supervisor.stopProcess(name)
+        wait_for(lambda: daemon.log.count("(stdout)>") == 3)
+        lines = re.findall(r"DEBG (fd \d+ closed, stopped monitoring <.*\((?:stdout|stderr)\)>)", daemon.log)
+        return sorted(
+            re.sub(r"fd \d+", "fd N", re.sub(r"<.*\b(both|one|member)\b.*\(", r"<\1 (", line)) for line in lines
+        )
+
+    Pair(supervisors, ENDING, "loglevel = debug\n").agree(story)
+
+
+PLUGIN = """
+class Plugin:
+    def fail(self):
+        raise ZeroDivisionError("failed")
+def make(supervise, **options):
+    return Plugin()
+"""
+
+
+def test_a_method_that_raises(supervisors: Supervisors) -> None:
+    """Alone, and in a multicall, whose other calls are answered."""
+
+    def prepare(place: Path) -> None:
+        (place / "plugin.py").write_text(PLUGIN)
+        (place / "more.conf").write_text("[rpcinterface:plugin]\nsupervisor.rpcinterface_factory = plugin:make\n")
+
+    path = {"PYTHONPATH": f"{ROOT}:."}
+    both = Pair(supervisors, "[include]\nfiles = more.conf\n", prepare=prepare, env=path)
+    both.ours.expect_traceback = True
+
+    def line(daemon: Daemon) -> Any:
+        answer = call("plugin.fail")(daemon)
+        assert (answer.get("http"), answer.get("faultCode")) == ((None, 30) if daemon is both.ours else (500, None))
+        said = (
+            r"CRIT (Handling XML-RPC request with data .* raised an unexpected exception: )(?:.*\n)+?.*(ZeroDivision.*)"
+        )
+        return list(wait_for(lambda: re.search(said, daemon.log)).groups())
+
+    def several(daemon: Daemon) -> Any:
+        calls: list[dict[str, Any]] = [
+            {"methodName": name, "params": []} for name in ("plugin.fail", "supervisor.getIdentification")
+        ]
+        first, second = call("system.multicall", calls)(daemon)
+        assert first.pop("faultString").endswith("failed")  # which class of error: in words of each
+        return [first, second]
+
+    both.agree(line)
+    both.agree(several)
 
 
 def test_one_that_cannot_be_cleared(supervisors: Supervisors) -> None:

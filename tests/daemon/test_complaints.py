@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 
 import pytest
@@ -34,6 +35,30 @@ def test_one_line_for_connections_that_have_to_wait(caplog: pytest.LogCaptureFix
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage().startswith("too many open files (limit ")
+
+
+def test_a_connection_that_our_own_code_breaks_is_told_in_supervisords_words(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            raise ZeroDivisionError("broken")
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(Complaints())
+        server = await loop.create_server(Broken, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x")
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(story())
+    (record,) = caplog.records
+    assert (record.levelno, bool(record.exc_info)) == (logging.CRITICAL, True)
+    said = r"uncaptured python exception, closing channel <.*> \(<class 'ZeroDivisionError'>:broken\)"
+    assert re.fullmatch(said, record.getMessage())
 
 
 def test_anything_else_is_an_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
