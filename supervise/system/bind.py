@@ -31,9 +31,9 @@ def bind_unix(path: str, *, mode: int, owner: tuple[int, int] | None, backlog: i
         raise OSError(errno.ENAMETOOLONG, f"the path is longer than {LONGEST_PATH} bytes: no client could connect")
     _clear(path)
     directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    # The private name is longer than the last one and might not fit: the directory is named by its descriptor.
-    private = f"{os.path.basename(path)}.{os.getpid()}"
-    place = f"/proc/self/fd/{directory}/{private}" if len(os.fsencode(path)) > 90 else f"{path}.{os.getpid()}"
+    place = f"{path}.{os.getpid()}"
+    if len(os.fsencode(place)) > LONGEST_PATH:  # the directory is named by its descriptor, and the name shortened
+        place = f"/proc/self/fd/{directory}/{os.path.basename(path)[:8]}.{os.getpid()}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         with suppress(FileNotFoundError):

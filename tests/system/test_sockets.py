@@ -139,13 +139,15 @@ def test_only_our_own_file_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [90, 100, 107])
-def test_the_longest_paths(tmp_path: Path, opened: list[Listener], length: int) -> None:
-    path = f"{tmp_path}/".ljust(length, "x")
-    if len(path) > length:
-        pytest.skip("the directory alone is too long")
+@pytest.mark.parametrize("names", ["", "long/" * 10], ids=["name", "directory"])
+def test_the_longest_paths(place: Path, opened: list[Listener], length: int, names: str) -> None:
+    """Where the directories are long, and where the last name is."""
+    place /= names
+    place.mkdir(parents=True, exist_ok=True)
+    path = f"{place}/".ljust(length, "x")
     opened += listen(unix(path))
     assert answers(opened[0])
-    assert os.listdir(tmp_path) == [os.path.basename(path)]
+    assert os.listdir(place) == [os.path.basename(path)]
 
 
 def test_paths_that_cannot_be(tmp_path: Path) -> None:
