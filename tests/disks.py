@@ -1,4 +1,4 @@
-"""A disk that hangs when a test wants it to."""
+"""File systems of a test's own: one that is soon full, and a disk that hangs when the test wants it to."""
 
 import contextlib
 import fcntl
@@ -7,9 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.tools import need, need_root
+from tests.tools import missing, need, need_root
 
 FREEZE, THAW = 0xC0045877, 0xC0045878  # linux/fs.h
 
@@ -37,20 +35,30 @@ class Disk:
 
 
 @contextlib.contextmanager
+def mount(place: Path, *how: str) -> Iterator[Path]:
+    """A file system at `place`, as these words for mount(8) have it. Skips where that cannot be done."""
+    need_root("CAP_SYS_ADMIN")
+    place.mkdir()
+    done = subprocess.run([need("mount"), *how, place], capture_output=True, text=True)
+    if done.returncode:
+        missing(f"cannot mount here: {done.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextlib.contextmanager
 def mounted(directory: Path) -> Iterator[Disk]:
     """Make one, below that directory. Skips where that cannot be done."""
-    need_root()
-    image, place = directory / "image", directory / "disk"
-    place.mkdir()
+    image = directory / "image"
     with image.open("wb") as file:
         file.truncate(16 << 20)
     subprocess.run([need("mkfs.ext4"), "-q", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, place], stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("cannot mount here")
-    disk = Disk(place)
-    try:
-        yield disk
-    finally:
-        with contextlib.suppress(OSError):
-            disk.thaw()
-        subprocess.run(["umount", "-l", place], check=True)
+    with mount(directory / "disk", "-o", "loop", str(image)) as place:
+        disk = Disk(place)
+        try:
+            yield disk
+        finally:
+            with contextlib.suppress(OSError):
+                disk.thaw()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import need_cgroup, wait_for
+from tests.tools import missing, need_cgroup, need_root, wait_for
 
 SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if os.path.exists(path)), "")
 PATIENCE = 60.0
@@ -92,8 +92,9 @@ class Machine:
 @contextmanager
 def booted(place: Path) -> Iterator[Machine]:
     """Boot it, and end it with all that runs in it."""
-    if os.geteuid() != 0 or not SYSTEMD:
-        pytest.skip("root and systemd are needed to boot one")
+    need_root("CAP_SYS_ADMIN")
+    if not SYSTEMD:
+        missing("systemd is not installed")
     group = need_cgroup() / f"systemd-{place.name}"
     group.mkdir()
     (place / "enter").write_text(ENTER.format(group=group, place=place))
@@ -116,7 +117,7 @@ def booted(place: Path) -> Iterator[Machine]:
 def _running(place: Path, outside: "subprocess.Popen[bytes]", log: Path) -> Machine:
     def answers() -> Machine | None:
         if outside.poll() is not None:
-            pytest.skip(f"no systemd can be booted here: {log.read_text().strip()}")
+            missing(f"no systemd can be booted here: {log.read_text().strip()}")
         children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()
         machine = Machine(place, int(children[0]))
         state = machine.systemctl("is-system-running", check=False).strip()
@@ -125,7 +126,7 @@ def _running(place: Path, outside: "subprocess.Popen[bytes]", log: Path) -> Mach
     try:
         return wait_for(answers, "systemd runs")
     except pytest.fail.Exception as failure:
-        pytest.skip(f"no systemd can be booted here: {failure}: {log.read_text().strip()}")
+        missing(f"no systemd can be booted here: {failure}: {log.read_text().strip()}")
 
 
 def _removed(group: Path) -> bool:

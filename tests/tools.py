@@ -1,5 +1,6 @@
 """What the tests stand on: tools of the machine, waiting for a condition, processes seen from outside."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -9,14 +10,16 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 import psutil
 import pytest
 
 from supervise.system.cgroup import Cgroups
+from supervise.system.stdin import capable
 
 ROOT = Path(__file__).resolve().parents[1]
+CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24}  # linux/capability.h
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds: how long a condition may take on a machine that is busy with other things
 
@@ -29,13 +32,22 @@ def need(tool: str) -> str:
     )
     if found:
         return found
-    return _missing(f"{tool} is not installed")
+    return missing(f"{tool} is not installed")
 
 
-def need_root() -> None:
-    """Skip (fail under CI=true) a test that must change users, namespaces or ownership."""
+def need_package(name: str) -> None:
+    """An importable package that a test cannot do without."""
+    if importlib.util.find_spec(name) is None:
+        missing(f"the package {name} is not installed")
+
+
+def need_root(*capabilities: str) -> None:
+    """Skip (fail under CI=true) a test that must be root. That a container's root lacks a capability is no failure."""
     if os.geteuid() != 0:
-        _missing("needs root")
+        missing("needs root")
+    for name in capabilities:
+        if not capable(CAPABILITIES[name]):
+            pytest.skip(f"root has no {name} here")  # up to who made the container
 
 
 def need_cgroup() -> Path:
@@ -44,15 +56,16 @@ def need_cgroup() -> Path:
     with groups.within("probe") as made:
         pass
     if made is None:
-        pytest.skip(f"no cgroup can be made here: {groups.problem}")
+        pytest.skip(f"no cgroup can be made here: {groups.problem}")  # up to the machine, see above
     made.remove()
     return Path(made.path).parent
 
 
-def _missing(why: str) -> str:
+def missing(why: str) -> NoReturn:
+    """Something that a test needs is not there: skip it, or fail where CI=true promises everything."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{why}, and CI=true says that everything is there")
-    pytest.skip(why)
+    pytest.skip(why)  # the caller's reason
 
 
 def wait_for(probe: Callable[[], T | Literal[False] | None], what: str = "", timeout: float = PATIENCE) -> T:

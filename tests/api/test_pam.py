@@ -10,15 +10,14 @@ import pytest
 
 from supervise.api.pam import role_of
 from supervise.config.model import Role, ServerConfig
-from tests.tools import need_root
-
-pytest.importorskip("pamela")
+from tests.tools import need_package, need_root
 
 
 @pytest.fixture
 def service() -> Iterator[str]:
     """A service that knows everybody whose password is "right", by a script."""
     need_root()
+    need_package("pamela")
     name = f"supervise-test-{os.getpid()}"
     path = Path("/etc/pam.d") / name
     script = Path(f"/tmp/{name}.sh")
@@ -58,4 +57,5 @@ def test_everybody_else_has_none(service: str, caplog: pytest.LogCaptureFixture)
 
 def test_a_service_that_does_not_exist_lets_nobody_in() -> None:
     need_root()
+    need_package("pamela")
     assert role_of(server("no-such-service", read_groups=(0,)), "root", b"") is None

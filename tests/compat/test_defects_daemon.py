@@ -46,7 +46,7 @@ def test_b47_a_second_instance_touches_nothing(supervisors: Supervisors) -> None
     for kind in KINDS:
         daemon = supervisors.start(kind, WEB)
         pid = daemon.wait_state("web", "RUNNING")["pid"]
-        before = daemon.log
+        before = daemon.wait_log("running without any HTTP authentication checking")
         again = run(kind, daemon.place, "-n", "-c", "s.conf")
         assert again.returncode == 2
         assert (daemon.log == before) is (kind == "supervise")

@@ -21,7 +21,7 @@ import pytest
 
 from supervise.config.passwords import hashed
 from tests.daemons import Daemon, Kind, Supervisors, client_command, configuration, daemon_command, environment
-from tests.tools import ROOT, free_ports, need_root, wait_for
+from tests.tools import ROOT, free_ports, need_package, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -417,7 +417,7 @@ def test_b64_groups_of_a_unix_socket_have_roles(supervisors: Supervisors) -> Non
 def test_b64_local_users_by_their_password(supervisors: Supervisors) -> None:
     """Members of one group control, members of another look: as Monit has it."""
     need_root()
-    pytest.importorskip("pamela")
+    need_package("pamela")
     service = f"supervise-test-{os.getpid()}-e2e"
     path = Path("/etc/pam.d") / service
     place = supervisors.place()

@@ -5,6 +5,7 @@ import pytest
 
 from supervise.config.discover import find, in_directory, places
 from supervise.errors import ConfigError
+from tests.tools import need_root
 
 
 def test_the_places_are_supervisords_with_our_names_first() -> None:
@@ -30,8 +31,8 @@ def test_the_first_that_exists(tmp_path: Path) -> None:
     assert find("/no/bin/supervise", str(tmp_path)) == str(tmp_path / "supervisord.conf")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to distrust")
 def test_root_takes_only_what_root_wrote(tmp_path: Path) -> None:
+    need_root()
     path = tmp_path / "supervise.conf"
     path.touch()
     path.chmod(0o666)

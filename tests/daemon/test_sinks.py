@@ -3,7 +3,6 @@
 import logging
 import os
 import resource
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ import pytest
 from supervise.daemon.backlog import LIMIT
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.system.pump import Pump, Worker
-from tests.disks import Disk, mounted
-from tests.tools import need_root, wait_for
+from tests.disks import Disk, mount, mounted
+from tests.tools import wait_for
 
 
 @pytest.fixture
@@ -117,12 +116,7 @@ def test_full_device(pump: Pump, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_full_disk(pump: Pump, tmp_path: Path) -> None:
-    need_root()
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("cannot mount here")
-    try:
+    with mount(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as disk:
         sink = Sink(str(disk / "x"), pump)
         assert sum(write(pump, sink, b"x" * 65536) for _ in range(32)) >= 1 << 20
         assert "No space left" in sink.problem
@@ -133,8 +127,6 @@ def test_full_disk(pump: Pump, tmp_path: Path) -> None:
         pump.call(sink.close)
         pump.call(lambda _: done.set())
         assert done.wait(60)
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_slow_reader_stalls_nobody(pump: Pump, tmp_path: Path) -> None:

@@ -288,7 +288,7 @@ ORPHANS = """sh -c 'for i in 1 2 3; do (sh -c "sleep 0.2; exit 5" &); done; exec
 
 def test_as_pid_1_it_reaps_and_ends_everything(supervisors: Supervisors) -> None:
     """In a pid namespace, as a container's first process; without -n, since there is nowhere to daemonise to."""
-    need_root()
+    need_root("CAP_SYS_ADMIN")
     program = "".join(
         SLEEPER.format(name).replace("sleep 1000", command)
         for name, command in (("web", "sleep 999"), ("stray", STRAY), ("orphans", ORPHANS))

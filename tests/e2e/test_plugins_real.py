@@ -11,8 +11,6 @@ from tests.compat.pair import Pair, call
 from tests.daemons import Daemon, Supervisors, configuration
 from tests.tools import ROOT, wait_for
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 PROGRAMS = """
 [program:web]
 command = sleep 1000

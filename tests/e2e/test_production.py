@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 from tests.daemons import Kind, Supervisors, client_command, daemon_command, environment, proxy
-from tests.tools import alive, free_ports, need, need_root, wait_for
+from tests.tools import alive, free_ports, missing, need, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 KIND: Kind = "supervise"
@@ -245,7 +245,7 @@ def python_for(user: str, place: Path) -> tuple[str, Path]:
                     (copy / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(file.locate(), copy / file)
         return python, copy
-    pytest.skip(f"{user} may execute no Python {version} here")
+    return missing(f"{user} may execute no Python {version} here")
 
 
 def requirements(name: str) -> set[str]:

@@ -16,7 +16,7 @@ from supervise.system.tree import MARK
 from tests.daemons import Daemon, Supervisors, proxy
 from tests.disks import mounted
 from tests.e2e.test_survival import in_background, info, kill, pid_of
-from tests.tools import alive, belonging_to, need, need_cgroup, wait_for
+from tests.tools import alive, belonging_to, need, need_cgroup, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -128,6 +128,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
         return Mode(True)
     if os.geteuid() != 0:
         return Mode(False)
+    need_root("CAP_SYS_ADMIN")
     hidden = 'mount -t tmpfs none /sys/fs/cgroup; exec "$@"'
     return Mode(False, (need("unshare"), "-m", "sh", "-c", hidden, "sh"))
 
@@ -186,10 +187,14 @@ def test_two_hundred_that_ignore_the_signal(supervisors: Supervisors, mode: Mode
     assert remains(daemon) == []
 
 
-@pytest.mark.parametrize("name", ["walk", "multiply", "walk-away"])
+FORKING = [
+    *(("cgroup", name) for name in ("walk", "multiply", "walk-away")),
+    *(("session", name) for name in ("walk", "multiply")),  # walk-away begins a new session with every step
+]
+
+
+@pytest.mark.parametrize(("mode", "name"), FORKING, indirect=["mode"])
 def test_who_forks_on_and_on(supervisors: Supervisors, mode: Mode, name: str) -> None:
-    if not mode.cgroup and name == "walk-away":
-        pytest.skip("a new session with every step: that needs a cgroup")
     daemon = start(supervisors, mode, name)
     step = daemon.place / f"{name}.step"
     wait_for(step.exists)

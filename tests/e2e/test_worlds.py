@@ -194,7 +194,7 @@ MEMORY = 'for place in /run /dev/shm; do mount -t tmpfs {options} none $place; d
 )
 def test_no_room_for_a_journal(supervisors: Supervisors, options: str, why: str) -> None:
     """It runs, and says what it cannot do, also to who asks."""
-    need_root()
+    need_root("CAP_SYS_ADMIN")
     prefix = (need("unshare"), "-m", "sh", "-c", MEMORY.replace("{options}", options), "sh")
     daemon = supervisors.start("supervise", PROGRAMS, prefix=prefix)
     daemon.wait_state("cat", "RUNNING")
@@ -210,7 +210,7 @@ def test_no_room_for_a_journal(supervisors: Supervisors, options: str, why: str)
 
 def test_the_journal_fills_up(supervisors: Supervisors) -> None:
     """There is room for some programs, and not for all: those are adopted, and the others told of."""
-    need_root()
+    need_root("CAP_SYS_ADMIN")
     place = supervisors.place()
     memory = place / "memory"
     memory.mkdir()

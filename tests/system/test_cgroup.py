@@ -160,7 +160,7 @@ def test_who_is_frozen_is_not_visited(groups: Cgroups) -> None:
     ],
 )
 def test_where_none_can_be_made_it_says_why(groups: Cgroups, world: str, why: str) -> None:
-    need_root()
+    need_root("CAP_SYS_ADMIN")
     script = (
         "from supervise.system.cgroup import Cgroups; groups = Cgroups('supervise-x-'); "
         "print(groups.within('p').__enter__(), groups.find('p'), groups.problem)"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from supervise.system.lock import LockedError, PidFile
-from tests.tools import ROOT, need_root
+from tests.disks import mount
+from tests.tools import ROOT
 
 
 def acquire_elsewhere(path: Path) -> str:
@@ -138,16 +139,9 @@ def test_a_file_that_cannot_be_made(path: str) -> None:
 
 
 def test_a_full_device(tmp_path: Path) -> None:
-    need_root()
-    place = tmp_path / "small"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(place)], capture_output=True).returncode:
-        pytest.skip("no mounts here")
-    try:
+    with mount(tmp_path / "small", "-t", "tmpfs", "-o", "size=4k", "none") as place:
         own = PidFile.acquire(str(place / "d.pid"))
         (place / "big").write_bytes(b"x" * 4096)
         assert not own.write()
         assert "space" in own.problem
         own.release()
-    finally:
-        subprocess.run(["umount", str(place)], check=True)

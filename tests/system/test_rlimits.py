@@ -5,10 +5,7 @@ import sys
 
 import pytest
 
-from supervise.system.stdin import capable
 from tests.tools import ROOT, need_root
-
-CAP_SYS_RESOURCE = 24
 
 
 def raised(soft: int, hard: int, wanted: int, root: bool = True) -> str:
@@ -32,9 +29,7 @@ def test_up_to_the_hard_limit() -> None:
 
 
 def test_root_raises_the_hard_limit_too() -> None:
-    need_root()
-    if not capable(CAP_SYS_RESOURCE):
-        pytest.skip("root of a container that may not")
+    need_root("CAP_SYS_RESOURCE")
     assert raised(100, 200, 300) == "(20, 'Increased RLIMIT_NOFILE limit to 300') 300 300\n"
 
 
