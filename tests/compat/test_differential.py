@@ -1,7 +1,9 @@
 """The real supervisord 4.3.0 and our daemon on the same configurations: every answer, line and child compared."""
 
+import re
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -322,3 +324,92 @@ def test_a_variable_that_is_taken_away(supervisors: Supervisors) -> None:
     assert theirs == [[[], ["a"], []]]
     assert ours["faultCode"] == 92
     assert "contains names ('ENV_SECONDS')" in ours["faultString"]
+
+
+ALL = """
+[program:talker]
+command = sh -c 'echo out; echo err >&2; exec sleep 1000'
+startsecs = 0
+[program:silent]
+command = sleep 1000
+autostart = false
+startsecs = 0
+stdout_logfile = NONE
+stderr_logfile = NONE
+[program:missing]
+command = /does/not/exist
+autostart = false
+[program:folder]
+command = /tmp
+autostart = false
+[program:plainfile]
+command = /etc/passwd
+autostart = false
+[program:unbalanced]
+command = sh -c "echo
+autostart = false
+[program:failing]
+command = sh -c 'exit 3'
+autostart = false
+startretries = 0
+[program:patient]
+command = sleep 1000
+autostart = false
+startsecs = 3600
+[group:g]
+programs = a,b
+[program:a]
+command = sleep 1000
+startsecs = 0
+[program:b]
+command = sleep 1000
+autostart = false
+startsecs = 0
+"""
+WITHOUT_PATIENCE = re.sub(r"(?s)\[program:patient\].*?(?=\[)", "", ALL)
+
+
+def test_all_of_them(supervisors: Supervisors) -> None:
+    """The verbs for all processes, some of which run already, and some of which cannot."""
+    both = Pair(supervisors, WITHOUT_PATIENCE)
+    for daemon in (both.ours, both.theirs):
+        for name in ("talker", "g:a"):
+            daemon.wait_state(name, "RUNNING")
+        wait_for(lambda daemon=daemon: daemon.rpc.supervisor.readProcessStderrLog("talker", 0, 0))
+    both.agree(call("supervisor.clearAllProcessLogs"))
+    both.agree(lambda daemon: [call(f"supervisor.readProcess{name}Log", "talker", 0, 0)(daemon) for name in LOGS])
+    both.agree(call("supervisor.clearAllProcessLogs", "x"))
+    both.agree(call("supervisor.startAllProcesses"))
+    both.agree(Daemon.states)
+    both.agree(call("supervisor.stopAllProcesses"))
+    for name in ("missing", "folder", "plainfile", "unbalanced", "failing"):
+        both.agree(call("supervisor.getProcessInfo", name))
+    both.agree(call("supervisor.startAllProcesses", "yes", "no"))
+
+
+LOGS = ("Stdout", "Stderr")
+
+
+def test_all_of_them_without_waiting(supervisors: Supervisors) -> None:
+    """Whoever does not wait is told of what is known before anything has been tried, and no more."""
+    both = Pair(supervisors, re.sub(r"(?s)\[program:failing\].*?(?=\[)", "", ALL))
+    both.agree(call("supervisor.startAllProcesses", False))
+    both.agree(Daemon.states)
+    both.agree(call("supervisor.stopAllProcesses", False))
+
+
+def test_a_start_that_another_client_ends(supervisors: Supervisors) -> None:
+    """Fault 40: it has left STARTING without having been RUNNING, and nothing is wrong with it."""
+
+    def start(daemon: Daemon) -> Any:
+        answers: list[Any] = []
+        waiting = Thread(target=lambda: answers.append(call("supervisor.startProcess", "patient")(daemon)))
+        waiting.start()
+        daemon.wait_state("patient", "STARTING")
+        stopped = call("supervisor.stopProcess", "patient")(daemon)
+        waiting.join(60)
+        return [stopped, *answers]
+
+    both = Pair(supervisors, ALL)
+    both.agree(start)
+    assert start(both.ours)[1]["faultCode"] == 40
