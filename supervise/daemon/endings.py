@@ -1,5 +1,6 @@
 """When the end of a program is the end of the daemon, and with which exit status (`on_exit`, `on_fatal`)."""
 
+import asyncio
 import logging
 
 from supervise.config.endings import OnEnd
@@ -31,7 +32,7 @@ class Endings:
                 return
         ended = process.exits[-1].text if process.exits else process.machine.reason
         log.warning("%s is %s (%s): shutting down", process.namespec, notification.new.name, ended)
-        self._lifecycle.shutdown(status)
+        asyncio.get_running_loop().call_soon(self._lifecycle.shutdown, status)  # when everybody has heard of this
 
 
 def exit_status(process: Process) -> int:

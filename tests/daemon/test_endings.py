@@ -6,7 +6,7 @@ import pytest
 
 from supervise.config.endings import OnEnd
 from supervise.config.model import AutoRestart, Config, DaemonConfig, GroupConfig
-from supervise.core.events import State
+from supervise.core.events import Notification, State
 from supervise.daemon.endings import Endings
 from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.mainlog import MainLog
@@ -16,8 +16,10 @@ SLEEP = "exec sleep 1000"
 ONCE: dict[str, object] = {"startsecs": 0, "autorestart": AutoRestart.NEVER, "on_exit": OnEnd.SHUTDOWN}
 
 
-def ends_with(tmp_path: Path, *groups: GroupConfig, by_order: str = "") -> int:
-    """The exit status of a daemon with these groups, which ends by itself or after `by_order` was stopped."""
+def ends_with(tmp_path: Path, *groups: GroupConfig, by_order: str = "", heard: list[Notification] | None = None) -> int:
+    """The exit status of a daemon with these groups, which ends by itself or after `by_order` was stopped. `heard`:
+    what listeners of the bus are told."""
+    heard = [] if heard is None else heard
     config = Config(daemon=DaemonConfig(), groups=groups, file="/x.conf", here="/")
     found: list[int] = []
 
@@ -28,6 +30,7 @@ def ends_with(tmp_path: Path, *groups: GroupConfig, by_order: str = "") -> int:
         async with supervising(tmp_path) as supervisor:
             life = Lifecycle(supervisor, MainLog(logging.getLogger("nobody")), lambda: config, apply)
             Endings(supervisor, life)
+            supervisor.bus.listen(heard.append)
             life.begin(config)
             if by_order:
                 await reach(supervisor, by_order, State.RUNNING)
@@ -51,6 +54,14 @@ def test_a_restart_is_no_end(tmp_path: Path) -> None:
     script = f"test -e {flag} && exit 0; touch {flag}; exit 5"
     config = sh("main", script, startsecs=0, autorestart=AutoRestart.UNEXPECTED, on_exit=OnEnd.SHUTDOWN)
     assert ends_with(tmp_path, group(config)) == 0
+
+
+def test_listeners_hear_of_its_end_before_they_hear_of_the_daemons(tmp_path: Path) -> None:
+    """So nothing is done in the midst of anything else; at the daemon's start, for one that has ended before that."""
+    heard: list[Notification] = []
+    ends_with(tmp_path, group(sh("main", "exit 3", **ONCE)), heard=heard)
+    types = [each.type for each in heard]
+    assert types.index("PROCESS_STATE_EXITED") < types.index("SUPERVISOR_STATE_CHANGE_STOPPING")
 
 
 @pytest.mark.parametrize(("command", "status"), [("exit 7", 7), ("exit 0", 1)])
