@@ -1,8 +1,10 @@
-"""What waits for a file that hangs: in its order, within bounds, and where it outlives us if it is from a pipe."""
+"""What waits for a file that hangs: in its order, within bounds, and where it outlives us if it is from a pipe (and
+there is room for it)."""
 
 from collections import deque
 
 from supervise.system.intent import Intent, Intents
+from supervise.system.pump import BUFFER
 from supervise.system.spool import Spool
 
 LIMIT = 4 << 20  # bytes kept for one file; what comes then is dropped
@@ -19,14 +21,17 @@ class Backlog:
         self._kept: deque[bytes | Spool] = deque()
         self._spools: dict[int, Spool] = {}  # by pipe, those that may have room
 
+    @property
+    def full(self) -> bool:
+        """Whether there might be no room for what one reading brings."""
+        return self._size + BUFFER > LIMIT
+
     def add(self, data: memoryview | bytes, step: Intent | None, intents: Intents | None) -> bool:
         """Keep what was to be written, in the course of `step`; False if there is no room."""
         if self._size + len(data) > LIMIT:
             return False
-        if step is None or not step.pipe or intents is None:
+        if step is None or not step.pipe or intents is None or not self._spool(data, step, intents):
             self._kept.append(bytes(data))
-        elif not self._spool(data, step, intents):
-            return False
         self._size += len(data)
         return True
 

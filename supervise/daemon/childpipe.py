@@ -41,7 +41,7 @@ class Ends:
 class ChildPipe:
     """It is read for as long as anybody has the other end (B6)."""
 
-    __slots__ = ("_carried", "_filters", "_large", "busy", "channel", "fd", "given_up", "inode", "pid", "pump")
+    __slots__ = ("_carried", "_filters", "_held", "_large", "busy", "channel", "fd", "given_up", "inode", "pid", "pump")
 
     def __init__(
         self, pump: Pump, channel: Channel, fd: int, inode: int = 0, steps: Iterable[Interrupted] | None = None
@@ -55,7 +55,7 @@ class ChildPipe:
         self.pid = 0
         self.busy = False  # something was read that is not written yet
         self.given_up = False  # what is in it now is read, and no more
-        self._large = False
+        self._large = self._held = False
         self._carried = False  # what the filters hold, or held, is on file
         wanted = channel.capture > 0 or channel.strip
         self._filters = Filters(channel.capture, strip=channel.strip) if wanted else None
@@ -66,8 +66,24 @@ class ChildPipe:
             pump.call(partial(self._resume, deque(steps), *self._recall()))
 
     def ready(self, worker: Worker) -> None:
-        """Read one buffer and pass it on."""
-        self._read(worker, BUFFER)
+        """Read one buffer and pass it on, unless its target wants nothing more now."""
+        if not self._waits():
+            self._read(worker, BUFFER)
+
+    def _waits(self) -> bool:
+        """Whether the program is to wait, with a full pipe in the end, until there is room for what it writes."""
+        sink = self.channel.sink
+        if self.given_up:
+            return False
+        if not self._held and sink is not None and self.fd >= 0 and sink.holds_back(self._go_on):
+            self._held = True
+        if self._held:
+            self.pump.ignore(self.fd)
+        return self._held
+
+    def _go_on(self, worker: Worker) -> None:
+        self._held = False
+        self.pump.attend(self.fd)
 
     def _read(self, worker: Worker, limit: int) -> int:
         if self.fd < 0:
@@ -172,7 +188,7 @@ class ChildPipe:
     def drain(self, worker: Worker) -> None:
         """Pass on what is in the pipe now, and no more: somebody may be writing for ever."""
         left = pending(self.fd) if self.fd >= 0 else 0
-        while left > 0 and not worker.retired:
+        while left > 0 and not worker.retired and not self._waits():
             count = self._read(worker, min(left, BUFFER))
             if not count:
                 break
@@ -247,6 +263,7 @@ class ChildPipe:
 def finish(pump: Pump, pipes: Iterable[Former], worker: Worker) -> None:
     """Take what is in them now, and give them up."""
     for pipe in pipes:
+        pipe.given_up = True  # it cannot wait
         pipe.drain(worker)
         if worker.retired:  # it has taken part of it only, and another reads meanwhile
             pump.call(partial(finish, pump, pipes))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from supervise.daemon.backlog import Backlog
 from supervise.system.logfile import LogFile, NotAFileError
-from supervise.system.pump import Pump, Worker
+from supervise.system.pump import Hang, Inside, Pump, Worker
 from supervise.system.spool import Spool
 from supervise.system.stream import StreamWriter, inherited, open_stream, resolve
 
@@ -24,23 +24,14 @@ class Sink:
 
     Nothing here raises for a bad file: what cannot be written is dropped and counted, `problem` says why, one line goes
     to the main log, and when more output comes it is tried again. A file that hangs keeps one worker of the pump
-    (relieved by a fresh one); meanwhile what comes goes to a `Backlog`.
+    (relieved by a fresh one); meanwhile what comes goes to a `Backlog`. When that is full, who writes waits (see
+    `holds_back`): a disk that is only slow loses nothing. One that has been asleep for long may never answer, and
+    programs are to go on: then what comes is dropped.
     """
 
     __slots__ = (
-        *(
-            "_backlog",
-            "_check_at",
-            "_closed",
-            "_delay",
-            "_pump",
-            "_retry_at",
-            "_tell_at",
-            "_told",
-            "dropped",
-            "file",
-        ),
-        *("hanging", "listeners", "path", "problem", "stream", "touched", "users"),
+        *("_backlog", "_check_at", "_closed", "_delay", "_hang", "_pump", "_retry_at", "_tell_at", "_told", "dropped"),
+        *("file", "hanging", "listeners", "path", "problem", "stream", "touched", "users"),
     )
 
     def __init__(self, path: str, pump: Pump) -> None:
@@ -53,6 +44,7 @@ class Sink:
         self._pump = pump
         self.touched = False
         self.hanging = False
+        self._hang = Hang()
         self._backlog = Backlog(path)
         self._closed = False
         self._check_at = self._retry_at = self._tell_at = 0.0
@@ -70,7 +62,7 @@ class Sink:
             return
         self.touched = True
         try:
-            with _Inside(self, worker, time.monotonic()):
+            with Inside(self._pump, self, worker):
                 self._open()
                 self.file.close()  # a silent program costs no descriptor
         except NotAFileError:
@@ -100,7 +92,7 @@ class Sink:
             return len(data)
         file, before = self.file, self.file.total
         try:
-            with _Inside(self, worker, now):
+            with Inside(self._pump, self, worker):
                 if self._pump.hung:
                     self._avoid_hung_device()
                 if now >= self._check_at:
@@ -177,17 +169,37 @@ class Sink:
         """The worker in our file is given up (the pump's lock is held)."""
         self.hanging = True
         self.problem = f"writing to {self.path} hangs"
-        if self.file.device:
-            self._pump.hung.setdefault(self.file.device, [])
+        self._hang = self._pump.hung.setdefault(self.file.device, Hang()) if self.file.device else Hang()
+
+    def lose(self) -> None:
+        """Our worker has slept for long (the pump's lock is held)."""
+        self._hang.lost = True
+        self._try_again()
+
+    def holds_back(self, go_on: Callable[[Worker], None]) -> bool:
+        """Whether nothing more shall be read for this target. Then `go_on` is called when that may have changed."""
+        if not self.hanging:
+            return False
+        with self._pump.lock:
+            if not self.hanging or self._hang.lost or not self._backlog.full:
+                return False
+            self._hang.held.append(go_on)
+        return True
+
+    def _try_again(self) -> None:
+        """Have those go on who are held back (the pump's lock is held)."""
+        held, self._hang.held = self._hang.held, []
+        for go_on in held:
+            self._pump.call(go_on)
 
     def _avoid_hung_device(self) -> None:
         """Do not hang where another worker does already. Raises _HungDeviceError: the output is to be deferred."""
         device = self.file.locate()
         with self._pump.lock:
-            if (waiting := self._pump.hung.get(device)) is None:
+            if (hang := self._pump.hung.get(device)) is None:
                 return
-            waiting.append(self._revive)
-            self.hanging = True
+            hang.others.append(self._revive)
+            self.hanging, self._hang = True, hang
             self.problem = f"the disk of {self.path} hangs"
         raise _HungDeviceError(errno.EAGAIN, self.problem, self.path)
 
@@ -206,12 +218,13 @@ class Sink:
         log.warning("%s: it answers again; %d bytes were lost so far", self.problem or self.path, self.total_dropped)
         self._write_deferred()
         with self._pump.lock:
-            waiting = self._pump.hung.pop(self.file.device, [])
-        for revive in waiting:
+            self._pump.hung.pop(self.file.device, None)
+            others, self._hang.others = self._hang.others, []
+        for revive in others:
             self._pump.call(revive)
 
     def _revive(self, worker: Worker) -> None:
-        with _Inside(self, worker, time.monotonic()):
+        with Inside(self._pump, self, worker):
             self._write_deferred()
 
     def _write_deferred(self) -> None:
@@ -231,10 +244,12 @@ class Sink:
 
     def _next_deferred(self) -> bytes | Spool | None:
         with self._pump.lock:
+            self._hang.lost = False  # it writes
             if (kept := self._backlog.take()) is None:
                 self.hanging = False
                 if self._closed:
                     self.file.close()
+            self._try_again()
             return kept
 
     # Orders; they run in the log thread and raise OSError
@@ -246,7 +261,7 @@ class Sink:
         if self.hanging:
             raise OSError(errno.EAGAIN, self.problem, self.path)
         try:
-            with _Inside(self, worker, time.monotonic()):
+            with Inside(self._pump, self, worker):
                 if self._pump.hung:
                     self._avoid_hung_device()
                 action()
@@ -278,28 +293,6 @@ class Sink:
 
 class _HungDeviceError(OSError):
     """Another file on the same device hangs."""
-
-
-class _Inside:
-    """Marks a worker as being inside a sink's file, where it may hang."""
-
-    __slots__ = ("_sink", "_worker")
-
-    def __init__(self, sink: Sink, worker: Worker, now: float) -> None:
-        self._sink, self._worker = sink, worker
-        worker.since, worker.work = now, sink
-        if not sink._pump.armed:
-            sink._pump.busy()
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        with self._sink._pump.lock:
-            self._worker.work = None
-            retired = self._worker.retired
-        if retired:
-            self._sink.thaw()
 
 
 class Sinks:

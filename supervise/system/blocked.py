@@ -1,6 +1,7 @@
-"""What a process that seems to do nothing waits for."""
+"""What a process or a thread that seems to do nothing waits for."""
 
 import os
+import re
 
 READ = {"x86_64": 0, "aarch64": 63, "riscv64": 63, "loongarch64": 63, "i686": 3, "armv7l": 3, "ppc64le": 3, "s390x": 3}
 
@@ -19,6 +20,22 @@ def waits_for_stdin(pid: int) -> bool:
         return int(words[0]) == READ.get(os.uname().machine) and int(words[1], 16) == 0
     except (IndexError, ValueError):  # "running"
         return False
+
+
+def naps(thread: int) -> int:
+    """How often one of our own threads has gone to sleep so far; -1 while it runs, or would if it had the processor.
+
+    The same number twice: it has slept all the time. (Who waits for the interpreter's lock looks every 5 ms.)
+    0 where that cannot be seen.
+    """
+    try:
+        with open(f"/proc/self/task/{thread}/status") as file:
+            status = file.read()
+    except OSError:
+        return 0
+    if re.search(r"^State:\s*R", status, re.MULTILINE):
+        return -1
+    return sum(int(count) for count in re.findall(r"ctxt_switches:\s*(\d+)", status))
 
 
 def is_python(pid: int) -> bool:

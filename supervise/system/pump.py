@@ -5,12 +5,14 @@ import logging
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from supervise.system.blocked import naps
 from supervise.system.intent import Intent, Intents
 
 log = logging.getLogger("supervise")
@@ -20,6 +22,7 @@ QUIET = 0.001  # seconds without work that end a streak of rounds
 FAST = 4_000_000  # bytes a second in a streak from which on small reads are worth gathering
 SMALL = 32 * 1024  # bytes: a round whose largest read was below this had little to do
 PAUSE = 0.0005  # seconds then left to the writers
+HUNG = 3.0  # seconds asleep in one file after which nothing is expected of it any more
 WORKERS = 16  # threads that may be stuck in hung files at one time; after that the pump waits as well
 
 
@@ -29,11 +32,28 @@ class Work(Protocol):
     def stall(self) -> None:
         """The worker inside is given up: defer what comes, until it returns. Called with the pump's lock held."""
 
+    def lose(self) -> None:
+        """It may never return: nobody is to wait for that. May be called again. Called with the pump's lock held."""
+
+    def thaw(self) -> None:
+        """In the worker that was given up, when it returns, with the pump's other work in other hands."""
+
+
+class Hang:
+    """What concerns all files of a device on which one hangs. Used with the pump's lock held."""
+
+    __slots__ = ("held", "lost", "others")
+
+    def __init__(self) -> None:
+        self.lost = False  # for so long that nobody is to wait for it
+        self.held: list[Callable[[Worker], None]] = []  # what to call when somebody who waits may try again
+        self.others: list[Callable[[Worker], None]] = []  # what to call when it answers
+
 
 class Worker:
     """One thread's own things. They are passed on as an argument, so that a second thread can take over at any time."""
 
-    __slots__ = ("buffer", "count", "intent", "retired", "since", "thread", "work")
+    __slots__ = ("buffer", "count", "intent", "naps", "retired", "since", "thread", "work")
 
     def __init__(self, intent: Intent | None = None) -> None:
         self.intent = intent  # where it says what it is about to do with what it reads; None: nowhere
@@ -42,7 +62,44 @@ class Worker:
         self.work: Work | None = None
         self.since = 0.0
         self.retired = False
+        self.naps = -1  # when somebody has looked last
         self.thread: threading.Thread | None = None
+
+    def sleeps(self, between: float = 0.0) -> bool:
+        """Whether its thread has slept since this was asked last, or for `between` seconds from now. One that does
+        not get the processor does not sleep."""
+        assert self.thread is not None
+        assert self.thread.native_id is not None
+        if between:
+            self.naps = naps(self.thread.native_id)
+            time.sleep(between)
+        before, self.naps = self.naps, naps(self.thread.native_id)
+        return self.naps >= 0 and self.naps == before
+
+
+class Inside:
+    """Marks a worker as being inside a file, where it may hang."""
+
+    __slots__ = ("_pump", "_work", "_worker")
+
+    def __init__(self, pump: "Pump", work: Work, worker: Worker) -> None:
+        self._pump, self._work, self._worker = pump, work, worker
+        worker.since, worker.work = time.monotonic(), work
+        if not pump.armed:
+            pump.busy()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        worker = self._worker
+        with self._pump.lock:
+            if not worker.retired:
+                worker.work = None
+                return
+            worker.since = time.monotonic()
+        self._work.thaw()
+        worker.work = None
 
 
 class Source(Protocol):
@@ -90,16 +147,17 @@ class Pump:
     makes a daemon) and sleeps without a timeout while nothing happens.
 
     A worker marks what it is about to do with a file (`worker.work`, `worker.since`). Somebody with a clock, told by
-    `on_busy` that there is something to look at, calls `relieve()`; if the mark is too old, a fresh worker takes all
-    other sources over, and the old one ends when the kernel lets it go.
+    `on_busy` that there is something to look at, calls `relieve()`; if the mark is too old, and the worker sleeps, a
+    fresh one takes all other sources over, and the old one ends when the kernel lets it go. One that only lacks the
+    processor is left alone: a second would not get it either.
     """
 
     def __init__(self, on_busy: Callable[[], None] | None = None, custody: Custody | None = None) -> None:
         self.armed = on_busy is None
         self._custody = custody
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # `call` may start a worker
         self.intents: Intents | None = None
-        self.hung: dict[int, list[Callable[[Worker], None]]] = {}  # device -> what to call when it answers again
+        self.hung: dict[int, Hang] = {}  # by device
         self._on_busy = on_busy
         self._sources: dict[int, Source] = {}
         self._calls: deque[Callable[[Worker], None]] = deque()
@@ -169,23 +227,42 @@ class Pump:
             self._on_busy()
 
     def relieve(self, limit: float) -> bool:
-        """Replace a worker that has been in one file for `limit` seconds. True while it is worth looking again."""
+        """Replace a worker that sleeps and has been in one file for `limit` seconds; tell the work of those replaced
+        before that sleep on. True while it is worth looking again. Takes a moment, then."""
+        worker, now = self._worker, time.monotonic()
+        since = worker.since if worker is not None and worker.work is not None else now
+        sleeps = worker is not None and since < now - limit and worker.sleeps(3 * sys.getswitchinterval())
         with self.lock:
-            worker = self._worker
+            self._stuck = [each for each in self._stuck if each.thread is not None and each.thread.is_alive()]
+            for each in self._stuck:
+                if each.sleeps() and each.work is not None and each.since < now - HUNG:
+                    each.work.lose()
             self.armed = False
-            if worker is None or (work := worker.work) is None:
-                return False
+            if self._stuck or (worker is not None and worker.work is not None):
+                self.armed = True
+            if not sleeps or worker is None or worker is not self._worker or worker.since != since:
+                return self.armed
+            if (work := worker.work) is None or len(self._stuck) >= WORKERS:
+                return self.armed
             self.armed = True
-            if time.monotonic() - worker.since < limit or len(self._stuck) >= WORKERS:
-                return True
             worker.retired = True
             work.stall()
-            self._stuck = [each for each in self._stuck if each.thread is not None and each.thread.is_alive()]
             self._stuck.append(worker)
             self._worker = None
         os.eventfd_write(self._wake, 1)  # it may have hung in a call, with others behind it that have been announced
         self._start()
         return True
+
+    def ignore(self, fd: int) -> None:
+        """Do not read a descriptor until `attend`. In the log thread only."""
+        with contextlib.suppress(OSError):  # it is not watched yet, or not any more
+            self._epoll.unregister(fd)
+
+    def attend(self, fd: int) -> None:
+        """Read it again, if it is watched. In the log thread only."""
+        if fd in self._sources:
+            with contextlib.suppress(FileExistsError):
+                self._epoll.register(fd, select.EPOLLIN)
 
     def pause(self, patience: float) -> Callable[[], None] | None:
         """Have the log thread stand still, after all that was sent before, until what this returns is called.

@@ -7,6 +7,7 @@ import pytest
 
 from supervise.daemon.backlog import LIMIT, Backlog
 from supervise.system.intent import Intent, Intents
+from supervise.system.pump import BUFFER
 from supervise.system.spool import Spool
 
 
@@ -65,10 +66,20 @@ def test_bounds(intents: Intents) -> None:
 
 
 def test_no_room_beside_the_journal(intents: Intents) -> None:
+    """Then it is in memory: lost if we are killed, but only then."""
     step = reading(intents, 5)
-    backlog = Backlog("/log")
-    assert not backlog.add(b"x" * (513 * 1024), step, intents)  # more than a spool takes
+    backlog, large = Backlog("/log"), b"x" * (513 * 1024)
+    assert backlog.add(large, step, intents)  # more than a spool takes
     intents.directory += "/missing"
     step.begin(7, 1, "/log")
-    assert not backlog.add(b"x", step, intents)
-    assert taken(backlog) == [b""]
+    assert backlog.add(b"y", step, intents)
+    assert taken(backlog) == [b"", large, b"y"]
+
+
+def test_it_is_full_when_another_reading_might_be_too_much() -> None:
+    backlog = Backlog("/log")
+    assert backlog.add(b"x" * (LIMIT - BUFFER), None, None)
+    assert not backlog.full
+    assert backlog.add(b"y", None, None)
+    assert backlog.full
+    assert backlog.add(b"z" * (BUFFER - 1), None, None), "one that had begun"

@@ -4,19 +4,23 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from supervise.core.capture import BEGIN
+from supervise.daemon.backlog import LIMIT
 from supervise.daemon.channel import Channel
 from supervise.daemon.childpipe import ChildPipe
 from supervise.daemon.sinks import Sinks
 from supervise.daemon.unfinished import Unfinished
-from supervise.system.pipes import open_pipe
+from supervise.system.pipes import open_pipe, pending
+from supervise.system.pump import BUFFER, Pump
 from tests.daemon.dying import SCENARIOS, Still
-from tests.tools import ROOT
+from tests.disks import mounted
+from tests.tools import ROOT, wait_for
 
 
 def dying(*words: str) -> int:
@@ -132,3 +136,44 @@ def test_filters_that_are_not_configured_any_more_lose_nothing(tmp_path: Path, c
     assert not list(tmp_path.glob("carry-*"))
     for pump in (first, second):
         pump.close()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_disk_that_does_not_answer(tmp_path: Path, channel: Channel, lost: bool, recorded: bool) -> None:
+    """As long as it may be slow only, the program waits, and loses nothing; then it goes on."""
+    data = b"".join(b"line %d\n" % number for number in range(700_000))
+    reader, writer = open_pipe()
+
+    def write() -> None:
+        with open(writer, "wb") as file:
+            file.write(data)
+
+    program, pump = threading.Thread(target=write), Pump()
+    if recorded:
+        Unfinished(pump, str(tmp_path))
+    with mounted(tmp_path) as disk:
+        sink = channel.sink = Sinks(pump).acquire(str(disk.place / "log"), 0, 0)
+        done = threading.Event()
+        pump.call(sink.touch)
+        pump.call(lambda _: done.set())
+        assert done.wait(60)
+        pipe = ChildPipe(pump, channel, reader)
+        disk.freeze()
+        program.start()
+        wait_for(lambda: sink.hanging or (pump.relieve(0) and False))
+        wait_for(lambda: pending(reader) > 60_000 and pipe._held)
+        assert program.is_alive()
+        if lost:
+            wait_for(lambda: pump.relieve(0) and not program.is_alive())
+            wait_for(lambda: pipe.fd < 0)
+            assert channel.dropped > 0
+        disk.thaw()
+        wait_for(lambda: pipe.fd < 0 and not sink.hanging)
+        program.join()
+        found = (disk.place / "log").read_bytes()
+        assert sink.total_dropped == channel.dropped == len(data) - len(found)
+        assert (channel.dropped > 0) is lost
+        assert found[: LIMIT - BUFFER] == data[: LIMIT - BUFFER] if lost else found == data
+        pump.call(sink.close)
+        assert pump.close()

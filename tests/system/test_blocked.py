@@ -1,9 +1,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
-from supervise.system.blocked import is_python, waits_for_stdin
+from supervise.system.blocked import is_python, naps, waits_for_stdin
 from tests.tools import wait_for
 
 
@@ -29,3 +30,30 @@ def test_who_runs_python() -> None:
 def test_nobody() -> None:
     assert not waits_for_stdin(2**22 + 1)
     assert not is_python(2**22 + 1)
+
+
+def test_a_thread_that_sleeps_and_one_that_does_not() -> None:
+    over = threading.Event()
+
+    def spin() -> None:
+        while not over.is_set():
+            pass
+
+    spinner, sleeper = threading.Thread(target=spin), threading.Thread(target=over.wait)
+    for thread in (spinner, sleeper):
+        thread.start()
+    assert spinner.native_id
+    assert sleeper.native_id
+    asleep = sleeper.native_id
+    try:
+        count = wait_for(lambda: naps(asleep) > 0 and naps(asleep))
+        for _ in range(50):
+            seen = naps(spinner.native_id)
+            time.sleep(0.02)
+            assert naps(spinner.native_id) in (-1, *range(seen + 1, seen + 10**6)), "it waits for the lock, or runs"
+        assert naps(asleep) == count
+    finally:
+        over.set()
+        spinner.join()
+        sleeper.join()
+    assert naps(2**22 + 1) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from supervise.system.pump import FAST, PAUSE, SMALL, Gathering, Pump, Worker
+from supervise.system.pump import FAST, HUNG, PAUSE, SMALL, Gathering, Inside, Pump, Worker
 from tests.tools import wait_for
 
 
@@ -37,11 +37,17 @@ class Hanging:
         self.pump = pump
         self.fd, self.end = os.pipe()
         self.inside, self.go = threading.Event(), threading.Event()
-        self.stalled = False
+        self.stalled = self.lost = False
         pump.watch(self.fd, self)
 
     def stall(self) -> None:
         self.stalled = True
+
+    def lose(self) -> None:
+        self.lost = True
+
+    def thaw(self) -> None:
+        pass
 
     def ready(self, worker: Worker) -> None:
         if self.stalled:
@@ -52,6 +58,17 @@ class Hanging:
         self.inside.set()
         self.go.wait()
         worker.work = None
+
+
+class Busy(Hanging):
+    """One that has a lot to do, and gets on with it as far as others let it."""
+
+    def ready(self, worker: Worker) -> None:
+        with Inside(self.pump, self, worker):
+            self.inside.set()
+            while not self.go.is_set():
+                pass
+        os.read(self.fd, 100)
 
 
 def threads() -> list[threading.Thread]:
@@ -138,7 +155,7 @@ def test_a_hanging_worker_is_relieved() -> None:
     os.write(other.end, b"waiting")
     assert pump.relieve(3600)  # not long enough yet: look again later
     assert other.data == b""
-    assert pump.relieve(0)
+    wait_for(lambda: pump.relieve(0) and hanging.stalled)
     wait_for(lambda: other.data == b"waiting")
     assert hanging.stalled
     assert len(threads()) == 2
@@ -150,6 +167,36 @@ def test_a_hanging_worker_is_relieved() -> None:
     assert pump.close()
 
 
+def test_who_only_lacks_the_processor_is_not_relieved() -> None:
+    """Another worker would not get it either, and what came meanwhile would have to wait in memory, or be dropped."""
+    pump = Pump()
+    busy = Busy(pump)
+    os.write(busy.end, b"x")
+    busy.inside.wait()
+    for _ in range(50):
+        assert pump.relieve(0), "it is worth another look"
+    assert not busy.stalled
+    assert len(threads()) == 1
+    busy.go.set()
+    wait_for(lambda: not pump.relieve(0))
+    os.close(busy.end)
+    assert pump.close()
+
+
+def test_who_sleeps_on_is_lost() -> None:
+    pump = Pump()
+    hanging = Hanging(pump)
+    pump.call(hanging.ready)
+    hanging.inside.wait()
+    began = time.monotonic()
+    wait_for(lambda: pump.relieve(0) and hanging.lost)
+    assert time.monotonic() - began > HUNG - 1
+    hanging.go.set()
+    wait_for(lambda: not pump.relieve(0), "nobody is to be looked at any more")
+    os.close(hanging.end)
+    assert pump.close()
+
+
 def test_calls_that_a_hanging_worker_had_taken_over_are_not_lost() -> None:
     pump, done = Pump(), []
     hanging = Hanging(pump)
@@ -157,7 +204,7 @@ def test_calls_that_a_hanging_worker_had_taken_over_are_not_lost() -> None:
     for number in range(10):
         pump.call(lambda _, number=number: done.append(number))
     hanging.inside.wait()
-    pump.relieve(0)
+    wait_for(lambda: pump.relieve(0) and hanging.stalled)
     wait_for(lambda: done == list(range(10)))
     hanging.go.set()
     os.close(hanging.end)
