@@ -25,7 +25,7 @@ GROWTH = 64  # slots that the file grows by
 MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
 SCHEMA = 1
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
-ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -112,7 +112,7 @@ class Journal:
 
     def _write(self, slot: int, record: Record) -> None:
         generation = self._generations.get(slot, 0) + 1
-        body = b"%d %s" % (generation, ENCODE(record).encode())
+        body = b"%d %s" % (generation, ENCODE(record).encode("utf-8", "surrogatepass"))  # as json.loads has it
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         if len(line) > HALF:
             raise ValueError(f"a record of {len(line)} bytes does not fit into {HALF}")

@@ -105,6 +105,16 @@ def test_what_does_not_fit_is_refused(path: str) -> None:
     assert Journal(path).records == {slot: {"n": 1}}
 
 
+def test_any_letter_takes_no_more_room_than_in_utf_8(path: str) -> None:
+    """The record of a program whose name and paths are not English must fit, too."""
+    journal = Journal(path)
+    record = {"name": "обработчик" * 90, "path": os.fsdecode(b"/\xff/\xd0")}
+    slot = journal.allocate()
+    journal.write(slot, record)
+    journal.close(remove=False)
+    assert Journal(path).records == {slot: record}
+
+
 def test_it_must_be_ours_alone(tmp_path: Path) -> None:
     open_to_others = tmp_path / "open"
     open_to_others.touch(0o644)
