@@ -155,7 +155,25 @@ def test_b49_a_stale_socket_is_no_obstacle_and_a_file_is_not_removed(supervisors
         assert (other / "s.sock").read_text() == "somebody's notes"
 
 
+def listening(port: int) -> str:
+    """The inode of the socket that listens on a port: see proc_net(5)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return next(row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A")
+
+
 def test_b50_a_reload_keeps_the_port_and_refuses_nobody(supervisors: Supervisors) -> None:
+    """supervisord 4.3.0 no longer trips over a client that stays connected, but closes the socket and makes another."""
+    kept: dict[Kind, bool] = {"supervise": True, "supervisord": False}
+    for kind, keeps in kept.items():
+        (port,) = free_ports(1)
+        one = supervisors.start(kind, WEB + f"[inet_http_server]\nport = 127.0.0.1:{port}\n")
+        before = listening(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            assert one.ctl("reload").returncode == 0
+            wait_for(lambda one=one: one.log.count("spawned: 'web'") == 2)
+            one.disconnect()
+            wait_answer(one)
+        assert (listening(port) == before) is keeps
     (port,) = free_ports(1)
     inet = f"[inet_http_server]\nport = 127.0.0.1:{port}\nusername = u\npassword = p\n"
     daemon = supervisors.start("supervise", WEB + inet)
@@ -216,6 +234,27 @@ def test_b53_the_start_tells_how_it_ends(supervisors: Supervisors) -> None:
     failed = run("supervise", place, "-c", "s.conf")
     assert failed.returncode == 2
     assert "/no/such/directory" in failed.stderr
+
+
+def test_b53_what_fails_in_the_background_is_told(supervisors: Supervisors) -> None:
+    """supervisord throws a traceback on a stderr that is /dev/null by then."""
+    program = "[program:a]\ncommand = sh -c 'echo said; touch {place}/up; exec sleep 1000'\nstartsecs = 0\n"
+    told: dict[Kind, bool] = {"supervise": True, "supervisord": False}
+    for kind, tells in told.items():
+        place = supervisors.place()
+        (place / "s.conf").write_text(configuration(place, f"{program}stdout_logfile = /dev/full\n"))
+        started = run(kind, place, "-c", "s.conf")
+        assert (started.returncode, started.stderr) == (0, "")
+        log = place / "main.log"
+        wait_for((place / "up").exists)
+        if tells:
+            wait_for(lambda log=log: "/dev/full" in log.read_text())
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.stopProcess("a")  # its output has been dealt with
+            said = log.read_text()
+            rpc.supervisor.shutdown()
+        assert (("/dev/full" in said) or ("No space" in said)) is tells
+        wait_for(lambda place=place: not (place / "main.pid").exists())
 
 
 def test_b54_no_warning_of_the_interpreter_reaches_a_terminal(tmp_path: Path) -> None:

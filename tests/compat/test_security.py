@@ -449,7 +449,7 @@ def test_b64_local_users_by_their_password(supervisors: Supervisors) -> None:
 # B65
 
 
-def test_b65_root_takes_no_configuration_from_strangers(supervisors: Supervisors, tmp_path: Path) -> None:
+def test_b65_root_takes_no_configuration_from_strangers(supervisors: Supervisors) -> None:
     need_root()
     place = supervisors.place()
     config = place / "supervisord.conf"
@@ -466,6 +466,15 @@ def test_b65_root_takes_no_configuration_from_strangers(supervisors: Supervisors
     assert done.returncode == 2
     assert "not to root; name it with -c if it is meant" in done.stderr
     assert not (place / "main.log").exists()
+    command = [*daemon_command("supervisord"), "-n"]
+    real = subprocess.Popen(
+        command, cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_for(lambda: "supervisord started with pid" in (place / "main.log").read_text(), "supervisord takes it")
+    finally:
+        real.kill()
+        real.wait()
     os.chown(config, 0, -1)
     config.chmod(0o666)
     assert "everybody may write it" in start("-n").stderr
