@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Iterable
 
+from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.daemon.process import namespec
 from supervise.daemon.trees import Trees
 from supervise.system.journal import Record, start_time
@@ -12,15 +13,18 @@ from supervise.system.tree import Sweeper, describe
 
 log = logging.getLogger("supervise")
 
-PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL, and from SIGKILL until they are given up
+PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL where no program says otherwise, and from SIGKILL until we give up
 
 
-async def end(records: Iterable[Record], trees: Trees) -> None:
+async def end(records: Iterable[Record], trees: Trees, groups: Iterable[GroupConfig] = ()) -> None:
     """End the processes of these records, with all that they have started, at the same time. Never raises.
 
+    Those that are configured in `groups` are ended by their stopsignal, and may take their stopwaitsecs.
     A pid that another process has by now (its start time differs) is left alone. Loop thread only.
     """
-    await asyncio.gather(*(_end(record, trees) for record in records if is_there(record)))
+    programs = {(group.name, program.name): program for group in groups for program in group.processes}
+    found = [(record, programs.get((record["group"], record["name"]))) for record in records if is_there(record)]
+    await asyncio.gather(*(_end(record, trees, program) for record, program in found))
 
 
 def is_there(record: Record) -> bool:
@@ -29,16 +33,17 @@ def is_there(record: Record) -> bool:
     return isinstance(pid, int) and start_time(pid) is not None and start_time(pid) == record.get("start_time")
 
 
-async def _end(record: Record, trees: Trees) -> None:
+async def _end(record: Record, trees: Trees, program: ProgramConfig | None) -> None:
     name, sid = namespec(record["group"], record["name"]), record["pid"]
-    log.warning("ending %s (pid %d), which an earlier daemon left", name, sid)
+    first = (program.stopsignal, program.stopwaitsecs) if program is not None else (signal.SIGTERM, PATIENCE)
+    log.warning("ending %s (pid %d), which an earlier daemon left: it has %g seconds", name, sid, first[1])
     gone = asyncio.Event()
     sweeper = Sweeper(trees.known(name, sid), gone.set)
     try:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number, patience in (first, (signal.SIGKILL, PATIENCE)):
             sweeper.signal(number)
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(patience):
                     await gone.wait()
                 return
             except TimeoutError:

@@ -141,7 +141,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
         policy = OnLeftover.STOP
     match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
-            await leftovers.end(supervisor.memory.disregard(), supervisor.trees)
+            await leftovers.end(supervisor.memory.disregard(), supervisor.trees, ground.config.groups)
         case OnLeftover.IGNORE:
             for record in supervisor.memory.disregard():
                 if leftovers.is_there(record):

@@ -1,14 +1,18 @@
 import asyncio
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from supervise.config.model import GroupConfig
 from supervise.daemon import leftovers
 from supervise.daemon.trees import Trees
 from supervise.system.journal import start_time
+from tests.daemon.running import group, program
 
 TREES = Trees("test", lambda process: None)
 
@@ -52,3 +56,41 @@ def test_a_foreign_process_with_the_same_pid_is_left_alone() -> None:
 
 def test_nothing_to_do() -> None:
     asyncio.run(leftovers.end([], TREES))
+
+
+def configured(**options: Any) -> list[GroupConfig]:
+    """The program of `record`."""
+    return [group(program("p", "x", group_name="g", **options))]
+
+
+def test_it_may_take_as_long_as_it_is_configured() -> None:
+    """A deaf one, and one whose end takes a while."""
+    with killed(start("trap '' TERM; echo deaf; while :; do sleep 0.02; done")) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        asyncio.run(asyncio.wait_for(leftovers.end([record(child.pid)], TREES, configured(stopwaitsecs=0.1)), 9))
+        assert child.wait(30) == -signal.SIGKILL
+
+
+def test_it_is_asked_by_the_signal_that_is_configured() -> None:
+    with killed(start("trap '' TERM; trap 'exit 7' QUIT; echo ready; while :; do sleep 0.02; done")) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        asyncio.run(leftovers.end([record(child.pid)], TREES, configured(stopsignal=signal.SIGQUIT, stopwaitsecs=60)))
+        assert child.wait(30) == 7
+
+
+def test_all_are_ended_at_the_same_time(tmp_path: Path) -> None:
+    """Neither ends before the other has been told to."""
+    end = "touch {0}; while ! test -e {1}; do sleep 0.02; done; exit 7"
+    script = f"trap '{end}' TERM; echo ready; while :; do sleep 0.02; done"
+    with (
+        killed(start(script.format(tmp_path / "a", tmp_path / "b"))) as one,
+        killed(start(script.format(tmp_path / "b", tmp_path / "a"))) as other,
+    ):
+        for child in (one, other):
+            assert child.stdout is not None
+            child.stdout.readline()
+        records = [record(one.pid) | {"name": "a"}, record(other.pid) | {"name": "b"}]
+        asyncio.run(leftovers.end(records, TREES))
+        assert (one.wait(30), other.wait(30)) == (7, 7)

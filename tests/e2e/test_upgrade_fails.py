@@ -31,9 +31,10 @@ command = sleep 1000
 autostart = false
 startsecs = 0
 [eventlistener:hears]
-command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
+command = bash -c 'while printf "READY\\n" && read -r header; do \
+    IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
 events = REMOTE_COMMUNICATION
-"""  # noqa: E501
+"""
 
 # Runs in every interpreter of the test: when the new code has been tried out, something happens to the interpreter.
 ACCIDENT = """
