@@ -7,8 +7,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.daemons", "tests.tools", "tests.compat.pair")
 
-from tests.certificates import Certificates  # noqa: E402
-from tests.daemons import KINDS, Kind, Supervisors  # noqa: E402 (after the line above, or their asserts say nothing)
+from tests.certificates import Certificates
+from tests.daemons import KINDS, Kind, Supervisors
 
 
 @pytest.fixture

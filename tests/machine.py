@@ -67,8 +67,11 @@ class Machine:
         """Run a command inside, and return what it wrote."""
         done = subprocess.run(
             ["nsenter", "-t", str(self.pid), "-m", "-p", "-u", "-i", "-n", "-C", *command],
-            capture_output=True, text=True, timeout=PATIENCE, env={"PATH": os.environ["PATH"]},
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env={"PATH": os.environ["PATH"]},
+        )
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
@@ -102,10 +105,15 @@ def booted(place: Path) -> Iterator[Machine]:
     log = place / "boot.log"
     with log.open("wb") as output:
         outside = subprocess.Popen(
-            [*("unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child=KILL"),
-             *("sh", str(place / "enter"))],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            [
+                *("unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child=KILL"),
+                *("sh", str(place / "enter")),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
         yield _running(place, outside, log)
     finally:

@@ -106,9 +106,14 @@ def test_the_newcomers_command(clone: Path) -> None:
         pytest.skip("installs packages: runs with CI=true")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     with subprocess.Popen(
-        ["bash", "-c", command_with("supervise -n -c conf")], cwd=clone, env=env | {"TEST_PLACE": str(clone)},
-        stdout=subprocess.PIPE, stderr=sys.stderr, text=True, start_new_session=True,
-    ) as newcomer:  # fmt: skip
+        ["bash", "-c", command_with("supervise -n -c conf")],
+        cwd=clone,
+        env=env | {"TEST_PLACE": str(clone)},
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        text=True,
+        start_new_session=True,
+    ) as newcomer:
         assert newcomer.stdout
         seen = ""
         while "success: worker-1" not in seen:

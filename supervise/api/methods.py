@@ -61,6 +61,7 @@ def _method(name: str, function: Function, returns: str, sentence: str, *takes: 
     return Method(name=name, function=function, returns=returns, sentence=sentence, takes=takes, **more)
 
 
+# A table, a row a method.
 # fmt: off
 _TABLE = (
     _method("getAPIVersion", Calls.get_api_version, "string", "The version of this interface."),

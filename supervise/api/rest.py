@@ -272,6 +272,7 @@ def _verb(name: str, summary: str) -> Route:
     return _post(path, _action(name), summary, shapes.RESULTS, _CONTROL, body=shapes.ACTION_ON_ONE)
 
 
+# A table, a row a route.
 # fmt: off
 ROUTES: Sequence[Route] = (
     _get("/daemon", _daemon, "The daemon: versions, state, counts of processes by state.", shapes.DAEMON),

@@ -109,18 +109,39 @@ class Rpc:
     # system.*
 
     def _system_methods(self) -> dict[str, Method]:
-        # fmt: off
         methods = (
-            Method(name="listMethods", function=self._list_methods, returns="array", any_state=True,
-                   sentence="The names of all methods, sorted."),
-            Method(name="methodHelp", function=self._method_help, returns="string", takes=(("string", "name"),),
-                   sentence="What a method is for.", any_state=True),
-            Method(name="methodSignature", function=self._method_signature, returns="array", any_state=True,
-                   takes=(("string", "name"),), sentence="The types of a method's result and parameters."),
-            Method(name="multicall", function=self._list_methods, returns="array", takes=(("array", "calls"),),
-                   sentence="Several calls, {methodName, params} each, in one; one after another.", any_state=True),
+            Method(
+                name="listMethods",
+                function=self._list_methods,
+                returns="array",
+                any_state=True,
+                sentence="The names of all methods, sorted.",
+            ),
+            Method(
+                name="methodHelp",
+                function=self._method_help,
+                returns="string",
+                takes=(("string", "name"),),
+                sentence="What a method is for.",
+                any_state=True,
+            ),
+            Method(
+                name="methodSignature",
+                function=self._method_signature,
+                returns="array",
+                any_state=True,
+                takes=(("string", "name"),),
+                sentence="The types of a method's result and parameters.",
+            ),
+            Method(
+                name="multicall",
+                function=self._list_methods,
+                returns="array",
+                takes=(("array", "calls"),),
+                sentence="Several calls, {methodName, params} each, in one; one after another.",
+                any_state=True,
+            ),
         )
-        # fmt: on
         return {f"system.{method.name}": method for method in methods}
 
     async def _list_methods(self, _: Calls) -> list[str]:

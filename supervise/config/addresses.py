@@ -129,9 +129,11 @@ def _normal(machine: Machine, address: Address) -> Address:
 
 
 LISTEN = Type(
-    "host:port, [IPv6 address]:port, *:port, or the absolute path of a unix socket", listen_address, ("integer",),
+    "host:port, [IPv6 address]:port, *:port, or the absolute path of a unix socket",
+    listen_address,
+    ("integer",),
     locate=_normal,
-)  # fmt: skip
+)
 SYSLOG_TARGET = Type("/dev/log, unix:/path, udp://host:port, tcp://host:port or journald", syslog_target)
 PRIORITY = Type("facility.severity, such as daemon.notice", priority)
 OWNER = Type(values.CHOWN.wanted, str, locate=Machine.owner_of)

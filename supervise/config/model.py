@@ -287,8 +287,9 @@ class DaemonConfig:
     minfds: int = option("The file descriptors that must be available.", values.INTEGER, 1024)
     minprocs: int = option("The processes that must be available.", values.INTEGER, 200)
     nocleanup: bool = option("Keep the AUTO logs of an earlier run.", values.BOOLEAN, False)
-    childlogdir: str = option("Where AUTO logs are. Unset: the system's directory for temporary files.",
-                              values.DIRECTORY, "")  # fmt: skip
+    childlogdir: str = option(
+        "Where AUTO logs are. Unset: the system's directory for temporary files.", values.DIRECTORY, ""
+    )
     user: str | None = option("The user to become; only root can.", values.TEXT, None)
     uid: int | None = None
     gid: int | None = None

@@ -39,9 +39,10 @@ class Replication:
     NAMES = Names.PROGRAM
 
     process_name: str = option(
-        "The name of the process; needs %(process_num) with numprocs above 1.", default="%(program_name)s",
+        "The name of the process; needs %(process_num) with numprocs above 1.",
+        default="%(program_name)s",
         names=Names.PROCESS,
-    )  # fmt: skip
+    )
     numprocs: int = option("How many processes to run.", values.INTEGER, 1)
     numprocs_start: int = option("The process_num of the first one.", values.INTEGER, 0)
 

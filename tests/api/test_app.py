@@ -108,34 +108,40 @@ def test_servers_without_a_password_are_named(daemon: Daemon) -> None:
     assert daemon.log.count("INFO RPC interface 'supervisor' initialized") == 1
 
 
-@pytest.mark.parametrize("method, path, status", [
-    ("GET", "/nothing", 404),
-    ("GET", "/api", 404),
-    ("GET", "/api/v2/daemon", 404),
-    ("GET", "/api/v1", 404),
-    ("GET", "//etc/passwd", 404),
-    ("GET", "/../../etc/passwd", 404),
-    ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404),
-    ("GET", "/logtail", 404),
-    ("GET", "/logtail/../../etc/passwd", 404),
-    ("POST", "/", 415),
-    ("POST", "/tail.html", 405),
-    ("POST", "/nothing", 404),
-    ("OPTIONS", "/api/v1/daemon", 405),
-    ("GET", "/ok.html", 200),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/api", 404),
+        ("GET", "/api/v2/daemon", 404),
+        ("GET", "/api/v1", 404),
+        ("GET", "//etc/passwd", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("GET", "/logtail", 404),
+        ("GET", "/logtail/../../etc/passwd", 404),
+        ("POST", "/", 415),
+        ("POST", "/tail.html", 405),
+        ("POST", "/nothing", 404),
+        ("OPTIONS", "/api/v1/daemon", 405),
+        ("GET", "/ok.html", 200),
+    ],
+)
 def test_paths(daemon: Daemon, ports: list[int], method: str, path: str, status: int) -> None:
     found, headers, _ = ask(ports[0], method, path)
     assert found == status
     assert headers["Server"] == "supervise"
 
 
-@pytest.mark.parametrize("headers", [
-    {"Origin": "http://evil.example"},
-    {"Origin": "null"},
-    {"Origin": "http://evil.example", "Host": "evil.example"},
-    {"Sec_Fetch_Site": "cross-site"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example", "Host": "evil.example"},
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
+)
 @pytest.mark.parametrize("path", ["/RPC2", "/api/v1/actions", "/api/v1/daemon/shutdown"])
 def test_other_sites_change_nothing(daemon: Daemon, ports: list[int], headers: dict[str, str], path: str) -> None:
     assert ask(ports[0], "POST", path, STATE, **headers)[0] == 403
@@ -155,17 +161,21 @@ def test_a_name_that_anybody_may_own_needs_a_password(daemon: Daemon, ports: lis
 # Those who do not behave
 
 
-@pytest.mark.parametrize("sent", [
-    b"\x00" * 1000,
-    b"GET",
-    b"POST /RPC2 HTTP/1.1\r\nContent-Length: 1000\r\n\r\n<methodCall>",
-    b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-    b"GET http://127.0.0.1/api/v1/daemon HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET /api/v1/processes/%00%0a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    b"GET /api/v1/daemon HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    b"\xff" * 70_000,
-    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-], ids=lambda sent: repr(sent[:50]))  # fmt: skip
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00" * 1000,
+        b"GET",
+        b"POST /RPC2 HTTP/1.1\r\nContent-Length: 1000\r\n\r\n<methodCall>",
+        b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"GET http://127.0.0.1/api/v1/daemon HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/processes/%00%0a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /api/v1/daemon HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"\xff" * 70_000,
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=lambda sent: repr(sent[:50]),
+)
 def test_an_answer_or_a_cut_connection(daemon: Daemon, sent: bytes) -> None:
     for status in statuses(exchange(daemon, sent)):
         assert status in (200, 400, 404, 413)

@@ -62,13 +62,16 @@ def streaming(daemon: Daemon, path: str) -> Iterator[Stream]:
             yield stream
 
 
-@pytest.mark.parametrize("path, text", [
-    ("/logtail/web", b"hello\n"),
-    ("/logtail/web/stdout", b"hello\n"),
-    ("/logtail/web/stderr", b"oops\n"),
-    ("/logtail/web%3Aweb/stderr", b"oops\n"),
-    ("/logtail/web:web", b"hello\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("/logtail/web", b"hello\n"),
+        ("/logtail/web/stdout", b"hello\n"),
+        ("/logtail/web/stderr", b"oops\n"),
+        ("/logtail/web%3Aweb/stderr", b"oops\n"),
+        ("/logtail/web:web", b"hello\n"),
+    ],
+)
 def test_a_stream_begins_with_the_end(daemon: Daemon, path: str, text: bytes) -> None:
     with streaming(daemon, path) as stream:
         assert stream.status == 200
@@ -102,21 +105,24 @@ def test_the_main_log(daemon: Daemon) -> None:
         stream.until(b": OK\n")
 
 
-@pytest.mark.parametrize("path", [
-    "/logtail/nope",
-    "/logtail/nope:web",
-    "/logtail/many:*",
-    "/logtail/many:",
-    "/logtail/w*",
-    "/logtail/all",
-    "/logtail/web/stdin",
-    "/logtail/web/stdout/more",
-    "/logtail/",
-    "/logtail",
-    "/logtailweb",
-    "/logtail/%ff",
-    "/mainlogtails",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/logtail/nope",
+        "/logtail/nope:web",
+        "/logtail/many:*",
+        "/logtail/many:",
+        "/logtail/w*",
+        "/logtail/all",
+        "/logtail/web/stdin",
+        "/logtail/web/stdout/more",
+        "/logtail/",
+        "/logtail",
+        "/logtailweb",
+        "/logtail/%ff",
+        "/mainlogtails",
+    ],
+)
 def test_logs_that_are_not_there(daemon: Daemon, path: str) -> None:
     status, headers, _ = daemon.request("GET", path)
     assert status == 404
@@ -150,16 +156,19 @@ async def gather(items: list[Any], raw: bool) -> list[bytes]:
     return [piece async for piece in readable(source(), raw=raw)]
 
 
-@pytest.mark.parametrize("items, pieces", [
-    ([b"a\n", b"b\n"], [b"a\n", b"b\n"]),
-    (["ö".encode()[:1], "ö".encode()[1:] + b"x"], ["öx".encode()]),
-    (["ö".encode()[1:] + b"x"], [b"x"]),
-    ([b"a", b"\xb6x"], [b"a", b"\xb6x"]),
-    ([b"a\xc3", Truncated(), b"b"], [b"a", b"==> File truncated <==\n", b"b"]),
-    ([b"a", Gap(10), b"b"], [b"a", b"\n==> 10 bytes skipped <==\n", b"b"]),
-    ([b"a", Gap(0), b"b"], [b"a", b"\n==> some bytes skipped <==\n", b"b"]),
-    ([b"\xff\xfe", b"\xff"], [b"\xff\xfe", b"\xff"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "items, pieces",
+    [
+        ([b"a\n", b"b\n"], [b"a\n", b"b\n"]),
+        (["ö".encode()[:1], "ö".encode()[1:] + b"x"], ["öx".encode()]),
+        (["ö".encode()[1:] + b"x"], [b"x"]),
+        ([b"a", b"\xb6x"], [b"a", b"\xb6x"]),
+        ([b"a\xc3", Truncated(), b"b"], [b"a", b"==> File truncated <==\n", b"b"]),
+        ([b"a", Gap(10), b"b"], [b"a", b"\n==> 10 bytes skipped <==\n", b"b"]),
+        ([b"a", Gap(0), b"b"], [b"a", b"\n==> some bytes skipped <==\n", b"b"]),
+        ([b"\xff\xfe", b"\xff"], [b"\xff\xfe", b"\xff"]),
+    ],
+)
 def test_what_a_reader_sees(items: list[Any], pieces: list[bytes]) -> None:
     assert asyncio.run(gather(items, raw=False)) == pieces
 

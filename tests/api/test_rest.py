@@ -92,7 +92,7 @@ TOUR: list[tuple[str, str, str, Any, int]] = [
     ("POST", "/groups/{name}", "/groups/nope", None, 404),
     ("DELETE", "/groups/{name}", "/groups/web", None, 409),
     ("DELETE", "/groups/{name}", "/groups/nope", None, 404),
-]  # fmt: skip
+]
 
 
 def test_every_answer_is_as_promised(daemon: Daemon, document: Any) -> None:

@@ -45,18 +45,22 @@ def test_agrees_with_jsonschema(value: Any) -> None:
         ({"action": "fly", "names": ["a"]}, ["action must be one of start, stop, not 'fly'"]),
         ({"action": "stop", "names": "a"}, ["names must be an array, not 'a'"]),
         ({"action": "stop", "names": []}, ["names must not be empty"]),
-        ({"action": "stop", "names": [1, None]},
-         ["names[0] must be a string, not 1", "names[1] must be a string, not None"]),
+        (
+            {"action": "stop", "names": [1, None]},
+            ["names[0] must be a string, not 1", "names[1] must be a string, not None"],
+        ),
         ({"action": "stop", "names": ["a"], "wait": 1}, ["wait must be a boolean, not 1"]),
         ({"action": "stop", "names": ["a"], "count": True}, ["count must be an integer, not True"]),
         ({"action": "stop", "names": ["a"], "count": 10}, ["count must be at most 9, not 10"]),
         ({"action": "stop", "names": ["a"], "count": -1}, ["count must be at least 0, not -1"]),
-        ({"action": "stop", "names": ["a"], "wiat": True},
-         ["unknown field 'wiat' (known: action, count, names, wait)"]),
+        (
+            {"action": "stop", "names": ["a"], "wiat": True},
+            ["unknown field 'wiat' (known: action, count, names, wait)"],
+        ),
         ({"action": "stop", "names": ["a"] * 10_001}, ["names has more than 10000 items"]),
         ({"action": "stop", "names": ["x" * 2_000_000]}, ["names[0] is longer than 1048576 characters"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_said(value: Any, problems: list[str]) -> None:
     assert check(ACTION, value) == problems
 

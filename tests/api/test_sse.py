@@ -28,11 +28,14 @@ def test_a_change() -> None:
     )
 
 
-@pytest.mark.parametrize("item, kind, data", [
-    (Gap(3), "gap", {"missed": 3}),
-    (GroupAdded("app"), "PROCESS_GROUP_ADDED", {"group": "app"}),
-    (DaemonChanged(DaemonState.SHUTDOWN), "SUPERVISOR_STATE_CHANGE_STOPPING", {"state": "SHUTDOWN"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "item, kind, data",
+    [
+        (Gap(3), "gap", {"missed": 3}),
+        (GroupAdded("app"), "PROCESS_GROUP_ADDED", {"group": "app"}),
+        (DaemonChanged(DaemonState.SHUTDOWN), "SUPERVISOR_STATE_CHANGE_STOPPING", {"state": "SHUTDOWN"}),
+    ],
+)
 def test_the_others(item: Any, kind: str, data: Any) -> None:
     assert parsed(sse.event(item, 1)) == (1, kind, data)
 

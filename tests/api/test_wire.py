@@ -32,14 +32,22 @@ def test_a_call_of_the_standard_client() -> None:
         (b"<methodCall><methodName>x.y</methodName></methodCall>", ("x.y", ())),
         (b"<methodCall><methodName></methodName><params/></methodCall>", ("", ())),
         *[(body, ("", ())) for body in (b"<methodResponse><params/></methodResponse>", b"<methodCall/>", b"<html/>")],
-        (b"<methodCall><methodName>x</methodName><params><param><value>bare</value></param></params></methodCall>",
-         ("x", ("bare",))),
-        (b"<methodCall><methodName>x</methodName><params><param><value><i4>7</i4></value></param></params></methodCall>",
-         ("x", (7,))),
-        ("<?xml version='1.0' encoding='latin1'?><methodCall><methodName>ä</methodName></methodCall>".encode("latin1"),
-         ("ä", ())),
+        (
+            b"<methodCall><methodName>x</methodName><params><param><value>bare</value></param></params></methodCall>",
+            ("x", ("bare",)),
+        ),
+        (
+            b"<methodCall><methodName>x</methodName><params><param><value><i4>7</i4></value></param></params></methodCall>",
+            ("x", (7,)),
+        ),
+        (
+            "<?xml version='1.0' encoding='latin1'?><methodCall><methodName>ä</methodName></methodCall>".encode(
+                "latin1"
+            ),
+            ("ä", ()),
+        ),
     ],
-)  # fmt: skip
+)
 def test_calls_that_other_clients_send(body: bytes, expected: Any) -> None:
     assert wire.parse_call(body) == expected
 

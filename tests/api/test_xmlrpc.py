@@ -306,8 +306,10 @@ def test_a_client_that_goes_away_stops_nothing(daemon: Daemon) -> None:
 def test_without_the_section_only_system_is_served(supervisors: Supervisors) -> None:
     place = supervisors.place()
     config = place / "s.conf"
-    config.write_text(f"[unix_http_server]\nfile={place}/s.sock\n[supervisord]\nlogfile={place}/main.log\n"
-                      f"pidfile={place}/p\nchildlogdir={place}\n[program:a]\ncommand=sleep 100\n")  # fmt: skip
+    config.write_text(
+        f"[unix_http_server]\nfile={place}/s.sock\n[supervisord]\nlogfile={place}/main.log\n"
+        f"pidfile={place}/p\nchildlogdir={place}\n[program:a]\ncommand=sleep 100\n"
+    )
     daemon = supervisors.run("supervise", config, place, answers=False)
     wait_for(lambda: daemon.request("GET", "/ok.html")[0] == 200)
     assert fault(daemon, "supervisor.getState") == (1, "UNKNOWN_METHOD")

@@ -70,8 +70,11 @@ def test_who_takes_longer_to_end_than_its_command(place: Path) -> None:
 def test_it_ends_as_its_command_does(place: Path, command: list[str], code: int, says: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", OURS, f"{place}/pid", *command],
-        capture_output=True, text=True, env=environment(place), timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment(place),
+        timeout=60,
+    )
     assert done.returncode == code
     assert says in done.stdout + done.stderr
 

@@ -49,8 +49,13 @@ def test_exit_code(supervisors: Supervisors, case: str) -> None:
         (place / "s.conf").write_text(configuration(place, programs))
         done = subprocess.run(
             [*daemon_command(kind), *words.split()],
-            capture_output=True, text=True, cwd=place, env=environment(place), timeout=60, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            cwd=place,
+            env=environment(place),
+            timeout=60,
+            check=False,
+        )
         complaint = done.stderr.splitlines()
         return (
             done.returncode,

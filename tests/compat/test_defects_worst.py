@@ -160,10 +160,11 @@ def test_b1_a_reload_with_a_broken_file_changes_nothing(supervisors: Supervisors
 # Ends only when everybody has been told to end: one after the other, that never happens.
 ROUND = """
 [program:{name}]
-command = sh -c 'trap "touch {{place}}/{name}.told" TERM; sleep 1000 & wait; while [ $(ls {{place}} | grep -c told) -lt 3 ]; do sleep 0.05; done; kill $!'
+command = sh -c 'trap "touch {{place}}/{name}.told" TERM; sleep 1000 & wait; \
+while [ $(ls {{place}} | grep -c told) -lt 3 ]; do sleep 0.05; done; kill $!'
 stopwaitsecs = {seconds}
 startsecs = 0
-"""  # noqa: E501 (one line for the shell)
+"""
 
 
 def test_b2_a_shutdown_stops_all_groups_at_once(supervisors: Supervisors) -> None:

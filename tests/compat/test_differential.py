@@ -135,23 +135,33 @@ READS: list[tuple[Any, ...]] = [
     ("supervisor.getAllProcessInfo",),
     ("supervisor.getAllProcessInfo", "extra"),
     ("supervisor.getAllConfigInfo",),
-    *[("supervisor.getProcessInfo", name) for name in
-      ("cat", "pair:left", "many:many_01", "many:*", "many", "", "nope", ":")],
-    *[("supervisor.getProcessInfo", name) for name in
-      ("left", "pair:nope", "nope:*", "cat:cat", "cat:", "CAT", "done", "wrong")],
+    *[
+        ("supervisor.getProcessInfo", name)
+        for name in ("cat", "pair:left", "many:many_01", "many:*", "many", "", "nope", ":")
+    ],
+    *[
+        ("supervisor.getProcessInfo", name)
+        for name in ("left", "pair:nope", "nope:*", "cat:cat", "cat:", "CAT", "done", "wrong")
+    ],
     ("supervisor.getProcessInfo",),
     ("supervisor.getProcessInfo", "cat", "cat"),
-    *[("supervisor.readProcessStdoutLog", "talker", *window) for window in
-      ((0, 0), (0, 5), (6, 100), (-4, 0), (-100, 0), (50, 10), (13, 0), (-1, 1), (0, -1), (5, -5))],
+    *[
+        ("supervisor.readProcessStdoutLog", "talker", *window)
+        for window in ((0, 0), (0, 5), (6, 100), (-4, 0), (-100, 0), (50, 10), (13, 0), (-1, 1), (0, -1), (5, -5))
+    ],
     *[("supervisor.readProcessStderrLog", "talker", *window) for window in ((0, 0), (-2, 0), (0, -1))],
-    *[("supervisor.tailProcessStdoutLog", "talker", *window) for window in
-      ((0, 5), (0, 100), (10, 100), (0, 0), (100, 3), (5, 8))],
+    *[
+        ("supervisor.tailProcessStdoutLog", "talker", *window)
+        for window in ((0, 5), (0, 100), (10, 100), (0, 0), (100, 3), (5, 8))
+    ],
     ("supervisor.tailProcessStderrLog", "talker", 0, 100),
     ("supervisor.tailProcessLog", "talker", 0, 4),
     ("supervisor.readProcessLog", "talker", 0, 4),
-    *[(f"supervisor.{method}Log", name, 0, 10)
-      for method in ("readProcessStdout", "readProcessStderr", "tailProcessStdout")
-      for name in ("nope", "pair:right", "many:*", "manual", "pair:left")],
+    *[
+        (f"supervisor.{method}Log", name, 0, 10)
+        for method in ("readProcessStdout", "readProcessStderr", "tailProcessStdout")
+        for name in ("nope", "pair:right", "many:*", "manual", "pair:left")
+    ],
     ("supervisor.readProcessStdoutLog", "talker"),
     ("supervisor.readLog", -1, 1),
     ("supervisor.readLog", 0, -1),
@@ -184,7 +194,7 @@ READS: list[tuple[Any, ...]] = [
     ("system.__init__",),
     ("supervisor.stopProcess",),
     ("supervisor.startProcess", "cat", True, "extra"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("question", READS, ids=lambda step: f"{step[0].rpartition('.')[2]}{step[1:]!r}"[:80])
@@ -210,8 +220,11 @@ LIFE: list[tuple[Any, ...]] = [
     ("signalProcess", "nope", "CONT"),
     ("startProcess", "manual", False),
     ("stopProcess", "manual", False),
-    *[(verb, name) for verb in ("startProcess", "stopProcess")
-      for name in ("nope", "", "pair:nope", "nope:*", "left", "all")],
+    *[
+        (verb, name)
+        for verb in ("startProcess", "stopProcess")
+        for name in ("nope", "", "pair:nope", "nope:*", "left", "all")
+    ],
     *[("startProcess", name) for name in ("missing", "nowhere", "folder", "plainfile", "unbalanced", "failing")],
     *[("startProcess", name, False) for name in ("missing", "failing")],
     *[("getProcessInfo", name) for name in ("missing", "folder", "unbalanced")],
@@ -258,7 +271,7 @@ LIFE: list[tuple[Any, ...]] = [
     ("addProcessGroup", "many"),
     ("reloadConfig",),
     ("clearLog",),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("question", LIFE, ids=lambda step: f"{step[0]}{step[1:]!r}"[:80])

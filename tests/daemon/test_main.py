@@ -388,8 +388,10 @@ def test_no_descriptor_is_left_by_reloads_and_deleted_sockets(supervisors: Super
 
 def test_idle_means_asleep(supervisors: Supervisors) -> None:
     """No thread of the daemon runs while nothing happens."""
-    daemon = supervisors.start("supervise", SLEEP + "[program:b]\ncommand = sleep 1000\nnumprocs = 5\n"
-                               "process_name = b%(process_num)d\nstartsecs = 0\n")  # fmt: skip
+    daemon = supervisors.start(
+        "supervise",
+        SLEEP + "[program:b]\ncommand = sleep 1000\nnumprocs = 5\nprocess_name = b%(process_num)d\nstartsecs = 0\n",
+    )
     wait_for(lambda: set(daemon.states().values()) == {"RUNNING"})
     daemon.disconnect()
     time.sleep(1.5)
@@ -427,8 +429,10 @@ def test_as_pid_1(supervisors: Supervisors) -> None:
 
 
 def test_orphans_are_reaped_elsewhere_too(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", '[program:a]\ncommand = bash -c "(sleep 0.2; exit 7) & exit 0"\n'
-                               "startsecs = 0\nautorestart = false\n")  # fmt: skip
+    daemon = supervisors.start(
+        "supervise",
+        '[program:a]\ncommand = bash -c "(sleep 0.2; exit 7) & exit 0"\nstartsecs = 0\nautorestart = false\n',
+    )
     daemon.wait_log("reaped unknown pid")
     assert "(exit status 7)" in daemon.log
     assert not psutil.Process(daemon.pid).children()

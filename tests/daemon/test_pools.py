@@ -57,12 +57,15 @@ def test_everything_that_happened_since_the_pool_was_added(tmp_path: Path) -> No
             ]
             assert ("REMOTE_COMMUNICATION", "type:kind\né\nx") in [(h["eventname"], p) for h, p, _ in got]
             assert ("SUPERVISOR_STATE_CHANGE_RUNNING", "") in [(h["eventname"], p) for h, p, _ in got]
-            assert [payload for header, payload, _ in got if header["eventname"].startswith("PROCESS_STATE_") and
-                    "processname:p " in payload] == [
+            assert [
+                payload
+                for header, payload, _ in got
+                if header["eventname"].startswith("PROCESS_STATE_") and "processname:p " in payload
+            ] == [
                 "processname:p groupname:p from_state:STOPPED tries:0",
                 "processname:p groupname:p from_state:STARTING tries:1",
                 "processname:p groupname:p from_state:BACKOFF",
-            ]  # fmt: skip
+            ]
 
     run(story)
 

@@ -81,7 +81,7 @@ DOUBTFUL = {
     "a missing directory": (PROGRAM + "directory = /no/such\n", "/no/such is not an existing directory"),
     "a log that is ignored": (PROGRAM + "redirect_stderr = true\nstderr_logfile = /tmp/x\n", "has been ignored"),
     "an include of nothing": ("[include]\nfiles = nothing/*\n", "No file matches via include"),
-}  # fmt: skip
+}
 
 
 def everything(place: Path) -> dict[str, object]:
@@ -249,7 +249,7 @@ REQUESTS = {
     "RPC of nothing": ("POST", "/RPC2", b"", {"Content-Type": "text/xml"}, 400, ""),
     "RPC of entities": ("POST", "/RPC2", ENTITIES, {"Content-Type": "text/xml"}, 400, ""),
     "a tail of nobody": ("GET", "/logtail/nobody", None, {}, 404, ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REQUESTS)
@@ -358,7 +358,7 @@ CHILDREN = {
     "too many words": ("sh " + "x" * 200000, "", "FATAL", "exec sh: E2BIG|sh: E2BIG"),
     "dies of a signal": ("sh -c 'kill -SEGV $$'", "startsecs = 1", "FATAL", "Exited too quickly"),
     "says nothing and dies": ("false", "startsecs = 1", "FATAL", "Exited too quickly"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

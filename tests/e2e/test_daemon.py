@@ -119,8 +119,12 @@ def test_a_second_instance_touches_nothing(supervisors: Supervisors) -> None:
     for options in (("-n",), ()):
         again = subprocess.run(
             [*daemon_command("supervise"), *options, "-c", daemon.config],
-            capture_output=True, text=True, env=daemon.env, cwd=daemon.place, timeout=60,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=daemon.env,
+            cwd=daemon.place,
+            timeout=60,
+        )
         assert again.returncode == 2
         assert str(daemon.pid) in again.stderr, "it says who is there"
     after = (

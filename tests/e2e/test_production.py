@@ -280,8 +280,15 @@ def stack() -> Iterator[Stack]:
         need("rabbitmq-server")
     amqp, dist, epmd = free_ports(3)
     broker = f"amqp://guest:guest@127.0.0.1:{amqp}//"
-    for name, owner in (("run", "root"), ("log", "root"), ("bin", "root"), ("conf.d", "root"), ("monit", "root"),
-                        ("app", "www-data"), ("rabbit", "rabbitmq")):  # fmt: skip
+    for name, owner in (
+        ("run", "root"),
+        ("log", "root"),
+        ("bin", "root"),
+        ("conf.d", "root"),
+        ("monit", "root"),
+        ("app", "www-data"),
+        ("rabbit", "rabbitmq"),
+    ):
         (place / name).mkdir()
         shutil.chown(place / name, owner)
     python, libraries = python_for("www-data", place)

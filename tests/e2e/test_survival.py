@@ -141,7 +141,8 @@ def test_random_instants(place: Path) -> None:
 
 HALVES = """
 [program:captures]
-command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
+command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; \
+read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
 stdout_logfile = {place}/captures.log
 stdout_capture_maxbytes = 100
 startsecs = 0
@@ -151,19 +152,20 @@ stdout_logfile = {place}/late.log
 startsecs = 0
 [program:starting]
 command = sleep 1000
-startsecs = 8
+startsecs = 15
 [program:stubborn]
 command = bash -c 'trap "" TERM; touch {place}/trapped; while :; do sleep 0.1; done'
-stopwaitsecs = 4
+stopwaitsecs = 10
 startsecs = 0
 [program:failing]
 command = bash -c 'exit 3'
 startsecs = 60
 startretries = 3
 [eventlistener:hears]
-command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
+command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N "${header##*len:}" payload; \
+echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
 events = PROCESS_COMMUNICATION
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.parametrize("upgrade", [False, True])
@@ -440,8 +442,13 @@ def test_systemd_keeps_what_is_needed(supervisors: Supervisors) -> None:
         with (place / "output").open("ab") as output:
             process = subprocess.Popen(
                 [*manager.command(), *daemon_command("supervise"), "-n", "-c", str(place / "s.conf")],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=whole, cwd=place, close_fds=False,
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=whole,
+                cwd=place,
+                close_fds=False,
+            )
         try:
             manager.until("READY=1")
             assert {name: pid_of(place, name) for name in ("lines", "cat")} == {

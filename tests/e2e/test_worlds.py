@@ -58,8 +58,12 @@ def refused(daemon: Daemon) -> str:
     """What another daemon says that does not start."""
     done = subprocess.run(
         [*daemon_command("supervise"), "-n", "-c", str(daemon.config)],
-        env=daemon.env, cwd=daemon.place, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        env=daemon.env,
+        cwd=daemon.place,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     return done.stderr

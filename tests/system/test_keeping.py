@@ -55,7 +55,7 @@ def test_the_dialect_of_systemd(tmp_path: Path) -> None:
     ]
     os.close(reader)
     os.close(writer)
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(FileNotFoundError):
         Store(str(tmp_path / "nobody"))
 
 

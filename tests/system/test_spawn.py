@@ -227,8 +227,11 @@ def test_a_child_outlives_the_daemon_that_held_its_stdin() -> None:
 def test_user_groups_and_ownership_of_its_pipes() -> None:
     need_root()
     nobody = pwd.getpwnam("nobody")
-    text = out("sh -c 'id -u; id -g; id -G; echo again >/dev/stdout; cat /proc/self/status | grep CapEff'",
-               uid=nobody.pw_uid, gid=nobody.pw_gid)  # fmt: skip
+    text = out(
+        "sh -c 'id -u; id -g; id -G; echo again >/dev/stdout; cat /proc/self/status | grep CapEff'",
+        uid=nobody.pw_uid,
+        gid=nobody.pw_gid,
+    )
     uid, gid, groups, again, caps = text.splitlines()
     assert (int(uid), int(gid), again) == (nobody.pw_uid, nobody.pw_gid, "again")
     assert {int(group) for group in groups.split()} == set(os.getgrouplist("nobody", nobody.pw_gid))
@@ -426,8 +429,14 @@ def test_a_thousand_failures_leave_nothing() -> None:
     for number in range(999):
         config = configs[number % 3]
         with pytest.raises(SpawnError):
-            spawn(config, "/bin/cat" if number % 3 != 1 else "/etc/passwd", ["cat"], dict(config.environment),
-                  stdout=null, stderr=null)  # fmt: skip
+            spawn(
+                config,
+                "/bin/cat" if number % 3 != 1 else "/etc/passwd",
+                ["cat"],
+                dict(config.environment),
+                stdout=null,
+                stderr=null,
+            )
     assert sorted(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
