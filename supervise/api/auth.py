@@ -84,18 +84,6 @@ def peer_groups(sock: Any) -> frozenset[int]:
     return frozenset({gid, *groups})
 
 
-def role_in(server: ServerConfig, gids: frozenset[int]) -> Role | None:
-    """The greatest role that membership gives."""
-    for role, groups in (
-        (Role.ADMIN, server.admin_groups),
-        (Role.CONTROL, server.control_groups),
-        (Role.READ, server.read_groups),
-    ):
-        if not gids.isdisjoint(groups):
-            return role
-    return None
-
-
 def credentials(header: str) -> tuple[str, bytes] | None:
     """Name and password of a Basic Authorization header; None if it is none."""
     scheme, _, encoded = header.partition(" ")

@@ -2,9 +2,9 @@
 
 1. A server that names nobody (no username, [user:x], groups or PAM) lets everybody in as an admin, as supervisord does.
 2. Otherwise credentials, where a client sends some, decide; they must be right.
-3. Without them, on a unix socket, the kernel says who connects: root and the daemon's own user are admins, members of
-   groups have their roles. If the server has a username of its own and no groups, everybody has to log in, as with
-   supervisord.
+3. Without them, on a unix socket, the kernel says who connects: root and the daemon's own user are admins, others
+   and members of groups have their roles. If the server has a username of its own and none of these, everybody has to
+   log in, as with supervisord.
 """
 
 import logging
@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from supervise.api.auth import CHALLENGE, Caller, credentials, peer, peer_groups, role_in
+from supervise.api.auth import CHALLENGE, Caller, credentials, peer, peer_groups
 from supervise.api.logins import Logins
 from supervise.api.pam import role_of
 from supervise.api.problem import Problem
@@ -47,7 +47,7 @@ class Gate:
 
     def is_open(self, server: ServerConfig) -> bool:
         """Whether it asks nobody for anything."""
-        return not (self._knows_names(server) or (server.kind == "unix" and server.groups))
+        return not (self._knows_names(server) or (server.kind == "unix" and server.knows_locals))
 
     def _knows_names(self, server: ServerConfig) -> bool:
         return bool(server.username or self._users or server.pam_service)
@@ -59,13 +59,13 @@ class Gate:
             return replace(caller, role=Role.ADMIN)
         if "Authorization" in headers and self._knows_names(server):
             return await self._login(server, headers["Authorization"], caller)
-        if server.kind == "unix" and (server.groups or not server.username):
+        if server.kind == "unix" and (server.knows_locals or not server.username):
             role = _of_peer(server, caller, sock)
             if role is not None:
                 return replace(caller, role=role)
             if not self._knows_names(server):
-                log.warning("%s is in none of the groups of %s: refused", caller, server.section)
-                raise Problem(403, f"refused: uid {caller.uid} is in none of the groups that may use this socket")
+                log.warning("%s is not among the users and groups of %s: refused", caller, server.section)
+                raise Problem(403, f"refused: uid {caller.uid} is not among the users and groups of this socket")
         raise _unknown()
 
     async def _login(self, server: ServerConfig, header: str, caller: Caller) -> Caller:
@@ -109,7 +109,7 @@ def _compare(stored: str, role: Role | None, password: bytes) -> Role | None:
 def _of_peer(server: ServerConfig, caller: Caller, sock: Any) -> Role | None:
     if caller.uid in (0, os.geteuid()):
         return Role.ADMIN
-    return role_in(server, peer_groups(sock)) if server.groups else None
+    return server.role_of(caller.uid, peer_groups(sock)) if server.knows_locals else None
 
 
 def _unknown() -> Problem:

@@ -7,7 +7,6 @@ import logging
 import os
 import pwd
 
-from supervise.api.auth import role_in
 from supervise.config.model import Role, ServerConfig
 
 log = logging.getLogger("supervise")
@@ -29,7 +28,7 @@ def role_of(server: ServerConfig, user: str, password: bytes) -> Role | None:
         return None
     if record.pw_uid == 0:
         return Role.ADMIN
-    role = role_in(server, frozenset(os.getgrouplist(user, record.pw_gid)))
+    role = server.role_of(record.pw_uid, frozenset(os.getgrouplist(user, record.pw_gid)))
     if role is None:
-        log.warning("local user %a is in none of the groups of %s", user, server.section)
+        log.warning("local user %a is not among the users and groups of %s", user, server.section)
     return role

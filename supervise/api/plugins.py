@@ -191,13 +191,13 @@ def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], 
 def _fault(name: str, error: Exception) -> CommandError:
     """What its caller gets; raised from an error, that is told in the log."""
     if _is_rpc_error(error):
-        return CommandError.foreign(vars(error)["code"], str(getattr(error, "text", ""))[:500])
+        return CommandError.foreign(getattr(error, "code", 0), str(getattr(error, "text", ""))[:500])
     return CommandError(Fault.FAILED, f"{name}: {type(error).__name__}: {error}"[:500])
 
 
 def _is_rpc_error(error: Exception) -> bool:
     """supervisor.xmlrpc.RPCError, of a plugin that borrows names from there."""
-    return type(error).__module__.startswith("supervisor.") and isinstance(vars(error).get("code"), int)
+    return type(error).__module__.startswith("supervisor.") and isinstance(getattr(error, "code", None), int)
 
 
 def _rendered(name: str, result: Any) -> wire.Rendered:

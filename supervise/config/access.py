@@ -30,6 +30,11 @@ def _gids(machine: Machine, names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(machine.gid_of(name) for name in names)
 
 
+def _uids(machine: Machine, names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(machine.uid_of(name) for name in names)
+
+
 ROLE = Type("read, control or admin", role, enum=tuple(map(str, Role)))
 PASSWORD = Type("a password, or what `supervise passwd` prints", passwords.checked)
 GROUPS = Type("a list of groups, by name or number", words, ("strings",), locate=_gids)
+USERS = Type("a list of users, by name or number", words, ("strings",), locate=_uids)

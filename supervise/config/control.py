@@ -9,6 +9,7 @@ from supervise.config.declare import Names, option
 
 ANY_SERVER = ("unix_http_server", "inet_http_server")
 INET = ("inet_http_server",)
+LOCALS = tuple(f"{role}_{kind}" for kind in ("users", "groups") for role in ("admin", "control", "read"))
 _FILE: dict[str, Any] = {"type": values.FILE, "default": None, "names": Names.HERE}
 
 
@@ -38,16 +39,24 @@ class ServerConfig:
         "Who may connect, as an admin, beside those in [user:x]; with password.", values.TEXT, None
     )
     password: str | None = option("Clear text, {SHA} and a SHA-1, or from `supervise passwd`.", access.PASSWORD, None)
+    admin_users: tuple[int, ...] = option(
+        "Users of this machine who are admins; root and the daemon's own user always are. On a unix socket the kernel"
+        " says who connects; with pam_service a password does.",
+        access.USERS,
+        (),
+    )
+    control_users: tuple[int, ...] = option("Users of this machine who may control programs.", access.USERS, ())
+    read_users: tuple[int, ...] = option("Users of this machine who may look.", access.USERS, ())
     admin_groups: tuple[int, ...] = option(
-        "Whose members are admins. On a unix socket the kernel says who connects; with pam_service a password does.",
+        "Groups whose members are admins, known in the same way.",
         access.GROUPS,
         (),
     )
-    control_groups: tuple[int, ...] = option("Whose members may control programs.", access.GROUPS, ())
-    read_groups: tuple[int, ...] = option("Whose members may look.", access.GROUPS, ())
+    control_groups: tuple[int, ...] = option("Groups whose members may control programs.", access.GROUPS, ())
+    read_groups: tuple[int, ...] = option("Groups whose members may look.", access.GROUPS, ())
     pam_service: str | None = option(
-        "Check users that are no [user:x] as local users, by this service of PAM (/etc/pam.d); *_groups give them their"
-        " roles. Needs root, and `pip install supervise[pam]`.",
+        "Check users that are no [user:x] as local users, by this service of PAM (/etc/pam.d); *_users and *_groups"
+        " give them their roles. Needs root, and `pip install supervise[pam]`.",
         values.TEXT,
         None,
     )
@@ -64,9 +73,24 @@ class ServerConfig:
     )
 
     @property
-    def groups(self) -> bool:
-        """Whether membership in groups gives roles."""
-        return bool(self.admin_groups or self.control_groups or self.read_groups)
+    def knows_locals(self) -> bool:
+        """Whether users of this machine have roles, each or by groups."""
+        return any((*self._users, *self._groups))
+
+    @property
+    def _users(self) -> tuple[tuple[int, ...], ...]:
+        return self.admin_users, self.control_users, self.read_users
+
+    @property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        return self.admin_groups, self.control_groups, self.read_groups
+
+    def role_of(self, uid: int | None, gids: frozenset[int]) -> Role | None:
+        """The greatest role of a user of this machine who is in these groups."""
+        for role, users, groups in zip(reversed(Role), self._users, self._groups, strict=True):
+            if uid in users or not gids.isdisjoint(groups):
+                return role
+        return None
 
     @property
     def url(self) -> str:

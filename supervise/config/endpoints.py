@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervise.config import eventtypes
+from supervise.config.control import LOCALS
 from supervise.config.convert import Converter
 from supervise.config.declare import Option
 from supervise.config.document import Entry, Section
@@ -72,14 +73,14 @@ def _server_values(converter: Converter, section: Section, address: str) -> dict
 def _check_access(converter: Converter, section: Section, values: dict[str, Any]) -> None:
     """What a server's options about users and certificates need of each other, and of this machine."""
     machine, problems = converter.machine, converter.problems
-    groups = [key for key in ("admin_groups", "control_groups", "read_groups") if values[key]]
+    locals_ = [key for key in LOCALS if values[key]]
     try:
         if values["pam_service"]:
             machine.require_pam(_daemon_user(converter))
-            if not groups:
+            if not locals_:
                 problems.error(section.place("pam_service"), "nobody would have a role: set admin_groups or others")
-        elif groups and section.kind == "inet_http_server":
-            problems.warn(section.place(groups[0]), "means nothing here without pam_service")
+        elif locals_ and section.kind == "inet_http_server":
+            problems.warn(section.place(locals_[0]), "means nothing here without pam_service")
     except NotHere as why:
         problems.error(section.place("pam_service"), why)
     certificate, key, authorities = values.get("certfile"), values.get("keyfile"), values.get("client_ca")

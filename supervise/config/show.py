@@ -4,6 +4,7 @@ import enum
 import signal
 from typing import Any
 
+from supervise.config.control import LOCALS
 from supervise.config.declare import declared
 from supervise.config.model import Config, GroupConfig, ProgramConfig, ServerConfig, SocketConfig, UserConfig
 from supervise.config.secrets import HIDDEN, is_secret
@@ -77,8 +78,13 @@ def server_values(server: ServerConfig) -> dict[str, Any]:
     else:
         shown |= {"family": "AF_INET", "host": server.host, "port": server.port}
     shown |= {"username": server.username, "password": HIDDEN if server.password else server.password}
-    own = ("admin_groups", "control_groups", "read_groups", "pam_service", "certfile", "keyfile", "client_ca")
-    for key in own:  # supervisord has none of these: they are shown where they are set
+    for key in (
+        *LOCALS,
+        "pam_service",
+        "certfile",
+        "keyfile",
+        "client_ca",
+    ):  # supervisord has none of these: they are shown where they are set
         if value := getattr(server, key, None):
             shown[key] = list(value) if isinstance(value, tuple) else value
     return shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supervise.api.auth import Caller, check_origin, credentials, peer, peer_groups, role_in
+from supervise.api.auth import Caller, check_origin, credentials, peer, peer_groups
 from supervise.api.problem import Problem
 from supervise.config.model import Role, ServerConfig
 
@@ -69,12 +69,6 @@ def test_the_groups_of_a_peer_are_the_kernels() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert peer_groups(ours) == {os.getegid(), *os.getgroups()}
-
-
-def test_the_greatest_role_counts() -> None:
-    config = server("unix", admin_groups=(1,), control_groups=(2, 3), read_groups=(3, 4))
-    roles = [role_in(config, frozenset(gids)) for gids in ({1, 4}, {3}, {4, 9}, {9}, set())]
-    assert roles == [Role.ADMIN, Role.CONTROL, Role.READ, None, None]
 
 
 def test_the_peer_of_a_unix_socket_is_known_to_the_kernel() -> None:

@@ -52,7 +52,7 @@ def test_everybody_else_has_none(service: str, caplog: pytest.LogCaptureFixture)
     ):
         assert role_of(config, user, password) is None, (user, password)
     assert role_of(server(service, read_groups=(4711,)), "nobody", b"right") is None
-    assert "local user 'nobody' is in none of the groups of inet_http_server" in caplog.text
+    assert "local user 'nobody' is not among the users and groups of inet_http_server" in caplog.text
 
 
 def test_a_service_that_does_not_exist_lets_nobody_in() -> None:

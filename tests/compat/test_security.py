@@ -370,48 +370,70 @@ def test_b64_every_verb_has_its_role() -> None:
             assert str(route.role) == "admin", route.path
 
 
-def test_b64_groups_of_a_unix_socket_have_roles(supervisors: Supervisors) -> None:
-    need_root()
+def as_nobody(daemon: Daemon, verb: str, *gids: int) -> str:
+    """What the user nobody gets, with these groups: status and text."""
+    script = (
+        "import socket,sys,http.client;c=http.client.HTTPConnection('x');s=socket.socket(socket.AF_UNIX);"
+        f"s.connect({str(daemon.socket)!r});c.sock=s;m,p=sys.argv[1].split();c.request(m,'/api/v1'+p);"
+        "r=c.getresponse();print(r.status,r.read().decode()[:300])"
+    )
+    python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    nobody = pwd.getpwnam("nobody")
+    done = subprocess.run(
+        [python, "-c", script, verb],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=gids,
+    )
+    return done.stdout
+
+
+def start_for(supervisors: Supervisors, own: str) -> Daemon:
+    """Our daemon, with a socket that everybody may connect to, and these options of it."""
     place = supervisors.place()
     config = place / "s.conf"
     text = configuration(place, "[program:web]\ncommand = sleep 1000\nstartsecs = 0\n")
-    own = "chmod = 0777\nadmin_groups = 71001\ncontrol_groups = 71002,71004\nread_groups = 71003\n"
-    known = [record.gr_gid for record in grp.getgrall()][-4:]
-    for number, gid in zip((71001, 71002, 71003, 71004), known, strict=True):
-        own = own.replace(str(number), str(gid))
-    config.write_text(text.replace("s.sock\n", f"s.sock\n{own}", 1))
+    config.write_text(text.replace("s.sock\n", f"s.sock\nchmod = 0777\n{own}\n", 1))
     daemon = supervisors.run("supervise", config, place)
     daemon.wait_state("web", "RUNNING")
+    return daemon
 
-    def run(verb: str, *gids: int) -> str:
-        script = (
-            "import socket,sys,http.client;c=http.client.HTTPConnection('x');s=socket.socket(socket.AF_UNIX);"
-            f"s.connect({str(daemon.socket)!r});c.sock=s;m,p=sys.argv[1].split();c.request(m,'/api/v1'+p);"
-            "r=c.getresponse();print(r.status,r.read().decode()[:300])"
-        )
-        python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
-        nobody = pwd.getpwnam("nobody")
-        done = subprocess.run(
-            [python, "-c", script, verb],
-            capture_output=True,
-            text=True,
-            cwd="/",
-            user=nobody.pw_uid,
-            group=nobody.pw_gid,
-            extra_groups=gids,
-        )
-        return done.stdout
 
-    look, act, manage = "GET /processes", "POST /processes/web/clear", "POST /config/reread"
-    admin, control, read, also = known
-    assert run(look).startswith("403")
-    assert "is in none of the groups" in run(look)
+VERBS = ("GET /processes", "POST /processes/web/clear", "POST /config/reread")  # what each role adds
+
+
+def test_b64_groups_of_a_unix_socket_have_roles(supervisors: Supervisors) -> None:
+    need_root()
+    admin, control, read, also = [record.gr_gid for record in grp.getgrall()][-4:]
+    own = f"admin_groups = {admin}\ncontrol_groups = {control},{also}\nread_groups = {read}"
+    daemon = start_for(supervisors, own)
+    assert as_nobody(daemon, VERBS[0]).startswith("403")
+    assert "is not among the users and groups" in as_nobody(daemon, VERBS[0])
     for gids, allowed in (((read,), 1), ((control,), 2), ((also, read), 2), ((admin,), 3), ((admin, read), 3)):
-        codes = [run(verb, *gids).split()[0] for verb in (look, act, manage)]
+        codes = [as_nobody(daemon, verb, *gids).split()[0] for verb in VERBS]
         assert codes == ["200"] * allowed + ["403"] * (3 - allowed), gids
     assert daemon.rpc.supervisor.reloadConfig() == [[[], [], []]]  # root needs no group
     assert "WARN POST /config/reread by uid" in daemon.log
-    assert "is in none of the groups of unix_http_server: refused" in daemon.log
+    assert "is not among the users and groups of unix_http_server: refused" in daemon.log
+
+
+@pytest.mark.parametrize(
+    "own, allowed",
+    [
+        ("read_users = www-data", 0),
+        ("read_users = nobody", 1),
+        ("control_users = nobody", 2),
+        ("admin_users = nobody", 3),
+    ],
+)
+def test_b64_users_of_a_unix_socket_have_roles(supervisors: Supervisors, own: str, allowed: int) -> None:
+    need_root()
+    daemon = start_for(supervisors, own)
+    codes = [as_nobody(daemon, verb).split()[0] for verb in VERBS]
+    assert codes == ["200"] * allowed + ["403"] * (3 - allowed)
 
 
 def test_b64_local_users_by_their_password(supervisors: Supervisors) -> None:

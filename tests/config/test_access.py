@@ -1,13 +1,14 @@
 """Users, roles, groups and certificates in a configuration."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from supervise.config.access import Role, role
 from supervise.config.load import Examination
-from supervise.config.model import UserConfig
+from supervise.config.model import ServerConfig, UserConfig
 from supervise.config.show import as_json
 from tests.certificates import Certificates
 
@@ -73,7 +74,25 @@ def test_groups_are_numbers(look: Look) -> None:
     assert found.config is not None
     server = found.config.servers[0]
     assert (server.admin_groups, server.control_groups, server.read_groups) == ((1000, 33), (), (0,))
-    assert server.groups
+    assert server.knows_locals
+
+
+def test_users_are_numbers(look: Look) -> None:
+    found = look("[unix_http_server]\nfile = /x\nread_users = alice, 33\n")
+    assert found.config is not None
+    assert found.config.servers[0].read_users == (1000, 33)
+    assert found.config.servers[0].knows_locals
+    wrong = look("[unix_http_server]\nfile = /x\nadmin_users = stranger\n")
+    assert "Invalid user name stranger" in messages(wrong)
+
+
+def test_the_greatest_role_counts() -> None:
+    users = ServerConfig(kind="unix", section="unix_http_server", admin_users=(7,), read_users=(8, 9))
+    server = replace(users, admin_groups=(1,), control_groups=(2, 3), read_groups=(3, 4))
+    asked = [(0, {1, 4}), (0, {3}), (0, {4, 9}), (0, {9}), (0, set()), (7, {4}), (8, {9}), (9, {2}), (None, set())]
+    found = [server.role_of(uid, frozenset(gids)) for uid, gids in asked]
+    assert found[:5] == [Role.ADMIN, Role.CONTROL, Role.READ, None, None]
+    assert found[5:] == [Role.ADMIN, Role.READ, Role.CONTROL, None]
 
 
 def test_groups_on_a_port_mean_nothing_alone(look: Look) -> None:

@@ -42,7 +42,16 @@ PROGRAM_OPTIONS = [
 ]
 OWN = ["type", "on_exit", "on_fatal", "group", "stop_scope", "user_env", "sockets"]
 OWN += ["stdout_syslog_priority", "stderr_syslog_priority", "syslog_target", "syslog_format", "syslog_tag"]
-ACCESS = ["admin_groups", "control_groups", "read_groups", "pam_service", "get_actions"]
+ACCESS = [
+    "admin_users",
+    "control_users",
+    "read_users",
+    "admin_groups",
+    "control_groups",
+    "read_groups",
+    "pam_service",
+    "get_actions",
+]
 TLS = ["ca", "certfile", "keyfile"]
 POOL = ["on_protocol_error", "event_length"]
 
