@@ -1,9 +1,11 @@
 """B60 to B68: the defects that concern who may do what. A test is named after its row, and fails on the defect."""
 
+import ast
 import base64
 import contextlib
 import grp
 import http.client
+import inspect
 import os
 import pwd
 import random
@@ -19,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from supervise.api.actions import Actions
+from supervise.config import passwords
 from supervise.config.passwords import hashed
 from tests.daemons import Daemon, Kind, Supervisors, client_command, configuration, daemon_command, environment
 from tests.tools import ROOT, free_ports, need_package, need_root, wait_for
@@ -161,6 +165,19 @@ def test_b61_a_port_for_everybody_is_loud_and_a_socket_is_private(
     assert "anybody who can reach this port controls the daemon" in checked.stdout
 
 
+def test_b61_the_loopback_is_what_we_give_and_everything_else_is_asked_for(tmp_path: Path) -> None:
+    """Without [inet_http_server] there is no port, and the one of our sample is the loopback's. A bare number is every
+    interface, as supervisord has it, and existing files rely on it: that is warned of, and told at each start."""
+    sample = subprocess.run([*daemon_command("supervise"), "sample"], capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"\[inet_http_server\](?:\n;.*)*?\n;port = (.*)", sample) == ["127.0.0.1:9001"]
+    config = tmp_path / "s.conf"
+    for address, warned in (("9001", True), (":9001", True), ("0.0.0.0:9001", True), ("127.0.0.1:9001", False)):
+        config.write_text(f"[supervisord]\n[inet_http_server]\nport = {address}\n")
+        command = [*daemon_command("supervise"), "check", "-c", str(config)]
+        said = subprocess.run(command, capture_output=True, text=True).stdout
+        assert ("anybody who can reach this port controls the daemon" in said) is warned, address
+
+
 def test_b61_nothing_without_a_password_where_there_are_users(daemon: Daemon, ports: list[int]) -> None:
     for method, path in (
         *(("GET", "/"), ("GET", "/ok.html"), ("GET", "/logtail/web"), ("GET", "/mainlogtail"), ("POST", "/RPC2")),
@@ -237,6 +254,23 @@ def test_b63_passwords_may_be_hashed_well(daemon: Daemon, ports: list[int]) -> N
     for user in ("looker", "operator", "boss"):  # {SHA}, clear, {SCRYPT}
         assert ask(ports[0], "GET", "/ok.html", f"{user}:thepassword")[0] == 200
         assert ask(ports[0], "GET", "/ok.html", f"{user}:thepasswor")[0] == 401
+
+
+def test_b63_no_secret_is_compared_by_ordinary_equality() -> None:
+    """How long `==` takes tells how much is right. That is too little time to be measured in a test, so this reads the
+    code: whoever compares a secret does it by `hmac.compare_digest`."""
+    secret = re.compile(r"passw|token|secret|digest|hash|stored|given|\blogin\b")
+    equality = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
+    found = []
+    for path in [*(ROOT / "supervise/api").glob("*.py"), ROOT / "supervise/config/passwords.py"]:
+        compared = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Compare)]
+        for node in compared:
+            constant = any(isinstance(side, ast.Constant) for side in (node.left, *node.comparators))
+            if isinstance(node.ops[0], equality) and not constant and secret.search(ast.unparse(node)):
+                found.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    assert found == []
+    for function in (passwords.matches, passwords.same, Actions.accepts):
+        assert "compare_digest(" in inspect.getsource(function) or "same(" in inspect.getsource(function)
 
 
 def test_b63_guessing_is_slowed_and_stalls_nobody(daemon: Daemon, ports: list[int]) -> None:
