@@ -195,6 +195,8 @@ def _settle(ground: Ground, inherited: frozenset[int]) -> None:
     except OSError as error:
         ground.leave()
         raise StartError(f"cannot daemonize: {error}") from None
+    for fd in inherited & _used_as_logs(ground.config):
+        ground.handover.hold(fd, f"fd-{fd}")
     _keep(ground)
 
 

@@ -6,6 +6,7 @@
     process-PID-START     a pidfd, through which the kernel tells how that process ended
     control-…             listening sockets of the control interface
     socket-INODE          listening sockets of programs, known again by their address
+    fd-NUMBER             what the first daemon has inherited and the configuration names as a log, under its number
     lock                  the pidfile
 
 They reach us by inheritance (`bequest`: an upgrade in place, or the keeper) or from systemd's store of descriptors
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from supervise.system.bequest import inherit, move
+from supervise.system.bequest import duplicate, inherit, move
 from supervise.system.pidfd import exit_status
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
@@ -51,6 +52,8 @@ class Handover:
         self._ends: dict[tuple[int, int], int] = {}
         self._seen: dict[int, list[str]] | None = None
         self.sockets = [fd for name in self.names("socket-") if (fd := self.take(name)) is not None]
+        for name in self.names("fd-"):
+            self.take(name)
         for pid, start, status in self.facts.get("ends", ()):
             self.ended(pid, start, status)
 
@@ -58,7 +61,7 @@ class Handover:
     def receive(cls, environ: MutableMapping[str, str], pid: int) -> "Handover":
         """All that was given to us; its variables are taken out of `environ`."""
         received, facts = inherit(environ)
-        return cls({**passed(environ, pid), **received}, facts)
+        return cls(put_back({**passed(environ, pid), **received}), facts)
 
     # Descriptors
 
@@ -195,6 +198,22 @@ def passed(environ: MutableMapping[str, str], pid: int) -> dict[str, int]:
         return {}
     named = zip(range(FIRST_PASSED, FIRST_PASSED + int(count)), names.split(":"), strict=False)
     return {name: moved for fd, name in named if (moved := move(fd)) is not None}
+
+
+def put_back(received: Mapping[str, int]) -> dict[str, int]:
+    """The same, with every fd-NUMBER under its number."""
+    placed = dict(received)
+    for name in received:
+        kind, _, number = name.rpartition("-")
+        if kind != "fd" or not number.isdecimal() or placed[name] == int(number):
+            continue
+        with suppress(OSError):  # so many are not allowed any more
+            for other in [other for other, fd in placed.items() if fd == int(number)]:
+                placed[other] = duplicate(int(number))
+            os.dup2(placed[name], int(number), inheritable=False)
+            os.close(placed[name])
+            placed[name] = int(number)
+    return placed
 
 
 def name_of(fd: int, kind: str = "pipe") -> str:

@@ -1,14 +1,16 @@
 """Descriptors from one daemon to the next, each under its name."""
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from supervise.system.bequest import LOWEST
-from supervise.system.handover import ENDS_KEPT, Handover, passed, pipes_in_use
+from supervise.system.handover import ENDS_KEPT, Handover, passed, pipes_in_use, put_back
 from supervise.system.journal import start_time
 from supervise.system.pidfd import exit_status
 from tests.tools import ROOT
@@ -187,3 +189,21 @@ def test_what_systemd_passes() -> None:
         ["sh", "-c", script, sys.executable, code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout == f"{{'a': {LOWEST}, 'b': {LOWEST + 1}}} {{}} False False\n"
+
+
+def test_inherited_descriptors_get_their_numbers_back(tmp_path: Path) -> None:
+    """Also one that another was moved to meanwhile."""
+    (tmp_path / "log").touch()
+    log, pipe = os.open(tmp_path / "log", os.O_WRONLY), os.pipe()
+    placed = put_back({"fd-201": log, "pipe-7": fcntl.fcntl(pipe[0], fcntl.F_DUPFD, 200), "fd-200": pipe[1], "fd-x": 5})
+    assert {name: fd for name, fd in placed.items() if name != "pipe-7"} == {"fd-201": 201, "fd-200": 200, "fd-x": 5}
+    assert os.path.samestat(os.fstat(201), os.stat(tmp_path / "log"))
+    os.write(200, b"through the pipe")
+    assert os.read(placed["pipe-7"], 100) == b"through the pipe"
+    assert not any(os.get_inheritable(fd) for fd in (200, 201, placed["pipe-7"]))
+    assert not is_open(log)
+    handover = Handover({name: fd for name, fd in placed.items() if name != "fd-x"})
+    handover.close()
+    assert handover.held == {"fd-201": 201, "fd-200": 200}, "they stay"
+    for fd in (pipe[0], 200, 201):
+        os.close(fd)
