@@ -45,6 +45,16 @@ def test_status_lines_are_supervisorctls() -> None:
     ]
 
 
+def test_what_a_listener_is_doing() -> None:
+    def last(**facts: Any) -> str:
+        listener = {"state": "READY", "waiting": 0, "dropped": 0} | facts
+        return render.status_table([process(listener=listener)])[1].rpartition("   ")[2].strip()
+
+    assert last().endswith("listener READY")
+    assert last(state="BUSY", waiting=3).endswith("listener BUSY, 3 events wait")
+    assert last(dropped=2).endswith("listener READY, 2 dropped")
+
+
 def test_a_description_stays_on_its_line() -> None:
     assert render.status_lines([process(description="a\nb\x1b[31mc")])[0].endswith("a b [31mc")
 

@@ -52,6 +52,10 @@ stdout_capture_maxbytes = 1KB
 stderr_capture_maxbytes = 1KB
 stdout_logfile = {place}/out
 stderr_logfile = {place}/err
+[program:plain]
+command = {python} {place}/child.py
+stdout_logfile = {place}/whole
+stderr_logfile = NONE
 """
 
 
@@ -105,3 +109,10 @@ def test_captured_and_logged_in_their_order(pair: Pair, channel: str) -> None:
 @pytest.mark.parametrize("name", ["out", "err"])
 def test_the_logs_hold_what_was_not_captured(pair: Pair, name: str) -> None:
     pair.agree(lambda daemon: daemon.read(name))
+
+
+def test_where_nothing_is_captured_the_tokens_are_output(pair: Pair) -> None:
+    for daemon in (pair.ours, pair.theirs):
+        wait_for(lambda daemon=daemon: daemon.read("whole").endswith("and then the end\n"))
+    pair.agree(lambda daemon: daemon.read("whole"))
+    assert pair.ours.read("whole").count("<!--XSUPERVISOR:BEGIN-->inside<!--XSUPERVISOR:END-->") == 1

@@ -202,6 +202,14 @@ def test_b62_reading_changes_nothing(daemon: Daemon, stock: Daemon, ports: list[
     assert daemon.info("html")["statename"] == "RUNNING"
 
 
+def test_b62_no_cookie_is_set_that_a_browser_could_send_along(daemon: Daemon, ports: list[int]) -> None:
+    for method, path in (("GET", "/"), ("GET", "/index.html"), ("GET", "/api/v1/daemon"), ("POST", "/RPC2")):
+        body = xmlrpc.client.dumps((), "supervisor.getState").encode() if method == "POST" else None
+        status, headers, _ = ask(ports[0], method, path, "boss:thepassword", body)
+        assert status == 200
+        assert "set-cookie" not in {name.lower() for name in headers}
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -55,6 +55,21 @@ def test_starts_that_fail(tmp_path: Path, command: str, options: dict[str, objec
     run(story)
 
 
+def test_what_nothing_ends_is_not_started_beside_itself(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", SLEEP, stopsignal=1000))) as supervisor:  # no such signal
+            verbs = Control(supervisor)
+            await verbs.start(["p"], wait=True, now=False)
+            pid = process(supervisor, "p").machine.pid
+            (stopped,) = await verbs.stop(["p"], wait=True)
+            assert stopped.status is Fault.FAILED
+            started = await verbs.start(["p"], wait=True, now=False)
+            assert brief(started) == ["start p FAILED: p is in an unknown process state"]  # supervisord's words
+            assert (process(supervisor, "p").state, process(supervisor, "p").machine.pid) == (State.UNKNOWN, pid)
+
+    run(story)
+
+
 def test_without_waiting_a_start_answers_at_the_spawn(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(sh("p", SLEEP, startsecs=1000))) as supervisor:
