@@ -85,7 +85,7 @@ class LogFile:
             raise NotAFileError(0, "not a regular file", self.path)
         self.fd, self.size, self.device, self.inode = fd, facts.st_size, facts.st_dev, facts.st_ino
         self._limit = self.maxbytes
-        self._in_line = bool(self.size) and _last_byte(self.path) != NEWLINE
+        self._in_line = bool(self.size) and _last_byte(fd) != NEWLINE
 
     def close(self) -> None:
         """Close the file; the next write opens it again."""
@@ -231,9 +231,9 @@ def _is_file(path: str) -> bool:
         return True
 
 
-def _last_byte(path: str) -> int:
-    try:
-        with open(path, "rb", buffering=0) as file:
+def _last_byte(fd: int) -> int:
+    try:  # of this very file, whatever has its name by now: a FIFO would wait for a writer
+        with open(f"/proc/self/fd/{fd}", "rb", buffering=0) as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1)[0]
     except (OSError, IndexError):

@@ -1,8 +1,11 @@
 """Log files: rotation between lines, and everything that may happen to a file under us."""
 
+import contextlib
 import errno
 import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -277,3 +280,28 @@ def test_many_backups_are_not_all_renamed_every_time(tmp_path: Path) -> None:
     moved = [sum(before.get(name) != inode for name, inode in after.items()) for before, after in pairwise(inodes)]
     assert sum(each > FRONT + 3 for each in moved) <= 5, moved
     file.close()
+
+
+FLIP = """
+import os, sys
+while True:
+    for name in ("fifo", "file"):
+        os.link(name, "new")
+        os.rename("new", "x.log")
+"""
+
+
+def test_whoever_changes_what_has_the_name_hangs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("half a line")
+    os.mkfifo(tmp_path / "fifo")
+    os.link(tmp_path / "file", tmp_path / "x.log")
+    flipping = subprocess.Popen([sys.executable, "-I", "-S", "-c", FLIP], cwd=tmp_path)
+    try:
+        for _ in range(1000):
+            file = LogFile(str(tmp_path / "x.log"))
+            with contextlib.suppress(OSError):
+                file.open()
+            file.close()
+    finally:
+        flipping.kill()
+        flipping.wait()
