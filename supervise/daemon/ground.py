@@ -23,6 +23,7 @@ from supervise.system.activation import Slots
 from supervise.system.daemonize import Starter, close_all, daemonize
 from supervise.system.handover import Handover
 from supervise.system.keeping import Keeper, Store, start_keeper
+from supervise.system.links import open_log
 from supervise.system.lock import LockedError, PidFile
 from supervise.system.reap import describe
 from supervise.system.rlimits import NOFILE, NPROC, raise_to
@@ -274,6 +275,6 @@ def report_refusal(handover: Handover, text: str) -> None:
     """A daemon that was started in another's place cannot start: say it where its log is, since nobody reads stderr."""
     path = handover.facts.get("log")
     if path and os.path.isfile(path):
-        with suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+        with suppress(OSError), open(path, "a", encoding="utf-8", errors="backslashreplace", opener=open_log) as file:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S,000")
             file.write("".join(f"{stamp} CRIT cannot start again: {line}\n" for line in text.splitlines()[:-1]))

@@ -1,5 +1,6 @@
 """What is decided before the loop. (What becomes of it: test_main.py, e2e/test_survival.py.)"""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from supervise.config.model import Config, DaemonConfig
 from supervise.daemon.ground import background, report_refusal, started_by_systemd, wants_keeper
 from supervise.system.handover import Handover
+from tests.tools import need_root
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,15 @@ def test_a_refusal_is_said_where_the_log_is(tmp_path: Path) -> None:
         "CRIT cannot start again: Error: one",
         "CRIT cannot start again: two",
     ]
+
+
+def test_a_refusal_is_not_said_where_somebody_else_has_put_a_link(tmp_path: Path) -> None:
+    need_root()
+    (tmp_path / "precious").write_text("")
+    (tmp_path / "log").mkdir()
+    os.chown(tmp_path / "log", 12345, -1)
+    (tmp_path / "log" / "main.log").symlink_to(tmp_path / "precious")
+    report_refusal(
+        Handover({}, {"log": str(tmp_path / "log" / "main.log")}), "Error: one\nFor help, use supervise -h\n"
+    )
+    assert (tmp_path / "precious").read_text() == ""
