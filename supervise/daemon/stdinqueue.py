@@ -128,8 +128,12 @@ class _Queue:
             self._file = None
 
     def recall(self, path: str) -> None:
-        """Take over what is on file. Raises OSError."""
-        self._file = Entries(path)
+        """Take over what is on file. Raises OSError, having closed everything."""
+        try:
+            self._file = Entries(path)
+        except OSError:
+            self.close()
+            raise
         for entry in self._file.found:
             self.data += entry.data
             del self.data[: entry.facts.get("written", 0)]

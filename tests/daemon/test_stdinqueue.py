@@ -117,6 +117,19 @@ def test_what_waits_outlives_the_daemon(tmp_path: Path) -> None:
     run(story)
 
 
+def test_what_cannot_be_read_again_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
+            stdin, pid = await running(supervisor)
+            (tmp_path / f"stdin-{stdin.inode}").symlink_to("/dev/null")  # which is not opened
+            before = os.listdir("/proc/self/fd")
+            StdinQueues(str(tmp_path)).resume(supervisor.processes())
+            assert os.listdir("/proc/self/fd") == before
+            assert f"what waited for the stdin of pid {pid} is lost" in caplog.text
+
+    run(story)
+
+
 def test_its_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONGEST", 200_000)
 
