@@ -55,9 +55,9 @@ def line(stream: int, number: int, size: int) -> bytes:
 
 
 def write(stream: int, number: int, size: int) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # who is told to end does so between two lines
     record(f"{stream} {number} {size}")
     data = line(stream, number, size)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # who is told to end does so between two lines
     while data:
         data = data[os.write(stream, data) :]
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
