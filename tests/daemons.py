@@ -98,6 +98,28 @@ def proxy(path: Path) -> Any:
     return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(path))
 
 
+def sleepers(*names: str) -> str:
+    """Sections of programs that are RUNNING at once and do nothing."""
+    return "".join(f"[program:{name}]\ncommand = sleep 1000\nstartsecs = 0\n" for name in names)
+
+
+# Sections of programs that cannot be started: there is no such file, it may not be executed, it ends too soon.
+UNSTARTABLE = """\
+[program:bad]
+command = /does/not/exist
+autostart = false
+[program:plain]
+command = /etc/passwd
+autostart = false
+[program:quick]
+command = false
+autostart = false
+startretries = 0
+startsecs = 3600
+autorestart = false
+"""
+
+
 def daemon_command(kind: Kind) -> list[str]:
     """argv that starts a daemon of this kind, without options."""
     return [sys.executable, "-m", "supervise"] if kind == "supervise" else [need("supervisord")]

@@ -6,21 +6,11 @@ from urllib.parse import unquote, urlencode
 import pytest
 
 from supervise.api.actions import ON_ALL, ON_ONE
-from tests.daemons import Daemon, Supervisors
+from tests.daemons import UNSTARTABLE, Daemon, Supervisors, sleepers
 
-PROGRAMS = """
-[program:web]
-command = sleep 1000
-startsecs = 0
-[program:bad]
-command = /does/not/exist
-autostart = false
-[program:quick]
-command = false
-autostart = false
-startretries = 0
-startsecs = 3600
-autorestart = false
+PROGRAMS = f"""
+{sleepers("web")}
+{UNSTARTABLE}
 [program:odd]
 command = sleep 1000
 process_name = ä%%20<b>"'&
@@ -79,7 +69,7 @@ def test_what_goes_wrong_is_said(daemon: Daemon) -> None:
 
 def test_all_processes(daemon: Daemon) -> None:
     before = daemon.info("web")["pid"]
-    assert press(daemon, "restartall") == (303, "ERROR: not restarted: bad, quick")
+    assert press(daemon, "restartall") == (303, "ERROR: not restarted: bad, plain, quick")
     assert daemon.info("web")["pid"] != before
     status, message = press(daemon, "stopall")
     assert (status, message.startswith("All stopped at ")) == (303, True)

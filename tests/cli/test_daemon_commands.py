@@ -7,33 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.pairs import Pair, answer, start_pair
-from tests.daemons import Supervisors
+from tests.daemons import Supervisors, sleepers
 from tests.tools import alive, wait_for
 
 pytestmark = pytest.mark.xdist_group("daemon_commands")
 
-BEFORE = """
-[program:stays]
-command = sleep 1000
-startsecs = 0
-[program:goes]
-command = sleep 1000
-startsecs = 0
-[program:changes]
-command = sleep 1000
-startsecs = 0
-"""
-AFTER = """
-[program:stays]
-command = sleep 1000
-startsecs = 0
-[program:changes]
-command = sleep 1001
-startsecs = 0
-[program:comes]
-command = sleep 1000
-startsecs = 0
-"""
+BEFORE = sleepers("stays", "goes", "changes")
+AFTER = sleepers("stays", "comes") + sleepers("changes").replace("1000", "1001")
 BAD = BEFORE + "[program:bad]\n"
 
 

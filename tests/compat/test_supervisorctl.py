@@ -3,12 +3,12 @@
 import pytest
 
 from tests.compat.pair import Pair
-from tests.daemons import Daemon, Supervisors
+from tests.daemons import UNSTARTABLE, Daemon, Supervisors
 from tests.tools import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-PROGRAMS = """
+PROGRAMS = f"""
 [program:web]
 command = sh -c 'echo hello; echo oops >&2; exec sleep 1000'
 startsecs = 0
@@ -28,18 +28,7 @@ command = sleep 1000
 autostart = false
 startsecs = 0
 
-[program:missing]
-command = /no/such/file
-autostart = false
-
-[program:plainfile]
-command = /etc/passwd
-autostart = false
-
-[program:failing]
-command = false
-autostart = false
-startretries = 0
+{UNSTARTABLE}
 """
 
 COMMANDS = """\
@@ -62,11 +51,11 @@ start off
 start off
 start nope
 start nope:*
-start missing
-start plainfile
-start failing
+start bad
+start plain
+start quick
 start pool:*
-status failing
+status quick
 stop
 stop off
 stop off

@@ -7,35 +7,16 @@ from urllib.parse import quote, unquote, urlencode
 import pytest
 
 from tests.compat.pair import Pair
-from tests.daemons import Daemon, Supervisors
+from tests.daemons import UNSTARTABLE, Daemon, Supervisors, sleepers
 
-PROGRAMS = """
+PROGRAMS = f"""
 [unix_http_server]
 get_actions = true
-[program:web]
-command = sleep 1000
-startsecs = 0
-[program:bad]
-command = /does/not/exist
-autostart = false
-[program:plain]
-command = /etc/passwd
-autostart = false
-[program:quick]
-command = false
-autostart = false
-startretries = 0
-startsecs = 3600
-autorestart = false
+{UNSTARTABLE}
 [group:shop]
 programs = a,b
-[program:a]
-command = sleep 1000
-startsecs = 0
-[program:b]
-command = sleep 1000
+{sleepers("web", "a", "b")}
 autostart = false
-startsecs = 0
 """
 CLOCK = re.compile(r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from supervise.daemon.channel import Channel
@@ -24,6 +24,17 @@ async def collect(items: AsyncIterator[object], size: int) -> bytes:
             if len(data) >= size:
                 break
     return data
+
+
+@asynccontextmanager
+async def followed(path: Path, backups: int) -> AsyncIterator[tuple[LogFile, Bell, AsyncIterator[object]]]:
+    """A log with a first line, and who has read that."""
+    file, bell = LogFile(str(path), 0, backups), Bell(asyncio.get_running_loop())
+    file.write(b"1\n")
+    async with aclosing(follow_file(str(path), bell, 10)) as items:
+        assert await anext(items) == b"1\n"
+        yield file, bell, items
+    file.close()
 
 
 def test_the_end_then_what_comes(tmp_path: Path) -> None:
@@ -75,37 +86,26 @@ def test_many_rotations_are_followed(tmp_path: Path) -> None:
     """Hundreds of backups behind, whose numbers have gaps."""
 
     async def run() -> None:
-        path = tmp_path / "log"
-        file = LogFile(str(path), 0, 1000)
-        file.write(b"0\n")
-        bell = Bell(asyncio.get_running_loop())
-        async with aclosing(follow_file(str(path), bell, 10)) as items:
-            assert await anext(items) == b"0\n"
-            for number in range(1, 300):
+        async with followed(tmp_path / "log", 1000) as (file, bell, items):
+            lines = [b"%d\n" % number for number in range(2, 300)]
+            for line in lines:
                 file.rotate()
-                file.write(b"%d\n" % number)
+                file.write(line)
             bell.ring()
-            wanted = b"".join(b"%d\n" % number for number in range(1, 300))
+            wanted = b"".join(lines)
             assert await collect(items, len(wanted)) == wanted
-        file.close()
 
     asyncio.run(run())
 
 
 def test_rotated_out_of_reach_is_a_gap(tmp_path: Path) -> None:
     async def run() -> None:
-        path = tmp_path / "log"
-        file = LogFile(str(path), 0, 1)
-        file.write(b"1\n")
-        bell = Bell(asyncio.get_running_loop())
-        async with aclosing(follow_file(str(path), bell, 10)) as items:
-            assert await anext(items) == b"1\n"
+        async with followed(tmp_path / "log", 1) as (file, bell, items):
             for number in range(2, 6):
                 file.rotate()
                 file.write(b"%d\n" % number)
             bell.ring()
             assert [await anext(items), await anext(items)] == [Gap(0), b"5\n"]
-        file.close()
 
     asyncio.run(run())
 

@@ -11,17 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy, wait_answer
+from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy, sleepers, wait_answer
 from tests.tools import alive, belonging_to, free_ports, need, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-SLEEPER = "[program:{}]\ncommand = sleep 1000\nstartsecs = 0\n"
-
 
 def test_term_ends_fifty_programs_of_which_forty_were_stopped(supervisors: Supervisors) -> None:
-    stopped = "".join(SLEEPER.format(f"off{number}") + "autostart = false\n" for number in range(40))
-    running = "".join(SLEEPER.format(f"on{number}") for number in range(10))
+    stopped = "".join(sleepers(f"off{number}") + "autostart = false\n" for number in range(40))
+    running = sleepers(*(f"on{number}" for number in range(10)))
     daemon = supervisors.start("supervise", stopped + running)
     pids = [daemon.wait_state(f"on{number}", "RUNNING")["pid"] for number in range(10)]
     assert daemon.stop() == 0
@@ -34,9 +32,7 @@ def test_term_ends_fifty_programs_of_which_forty_were_stopped(supervisors: Super
 
 def test_a_thousand_ends_at_once(supervisors: Supervisors) -> None:
     """More SIGCHLD than fit into anything; `stop` also looks at what the daemon says on its stderr."""
-    daemon = supervisors.start(
-        "supervise", SLEEPER.format("many") + "numprocs = 1000\nprocess_name = p%(process_num)d\n"
-    )
+    daemon = supervisors.start("supervise", sleepers("many") + "numprocs = 1000\nprocess_name = p%(process_num)d\n")
     wait_for(lambda: list(daemon.states().values()).count("RUNNING") == 1000)
     pids = [row["pid"] for row in daemon.rpc.supervisor.getAllProcessInfo()]
     assert daemon.stop() == 0
@@ -46,14 +42,14 @@ def test_a_thousand_ends_at_once(supervisors: Supervisors) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_signals_that_end_it(supervisors: Supervisors, number: signal.Signals) -> None:
-    daemon = supervisors.start("supervise", SLEEPER.format("web"))
+    daemon = supervisors.start("supervise", sleepers("web"))
     daemon.wait_state("web", "RUNNING")
     assert daemon.stop(number) == 0
     assert f"received {number.name} indicating exit request" in daemon.log
 
 
 def test_a_broken_file_stops_nothing(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLEEPER.format("web"))
+    daemon = supervisors.start("supervise", sleepers("web"))
     pid = daemon.wait_state("web", "RUNNING")["pid"]
     daemon.configure("[program:web]\nautostart = perhaps\n")
     daemon.process.send_signal(signal.SIGHUP)
@@ -62,7 +58,7 @@ def test_a_broken_file_stops_nothing(supervisors: Supervisors) -> None:
     assert reload.returncode == 1
     assert "perhaps" in reload.stdout + reload.stderr
     assert daemon.info("web")["pid"] == pid
-    daemon.configure(SLEEPER.format("web") + SLEEPER.format("new"))
+    daemon.configure(sleepers("web", "new"))
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "spawned: 'new'" in daemon.log, "the mended file is taken")
     daemon.wait_state("new", "RUNNING")
@@ -71,7 +67,7 @@ def test_a_broken_file_stops_nothing(supervisors: Supervisors) -> None:
 
 def test_a_reload_keeps_the_socket(supervisors: Supervisors) -> None:
     """Nobody who connects is refused, not even in between."""
-    daemon = supervisors.start("supervise", SLEEPER.format("web"))
+    daemon = supervisors.start("supervise", sleepers("web"))
     before = daemon.socket.stat().st_ino
     daemon.wait_state("web", "RUNNING")
     assert daemon.ctl("reload").returncode == 0
@@ -108,7 +104,7 @@ def test_nothing_of_a_tree_is_left(supervisors: Supervisors, tree: str, scope: s
 
 
 def test_a_second_instance_touches_nothing(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLEEPER.format("web"))
+    daemon = supervisors.start("supervise", sleepers("web"))
     pid = daemon.wait_state("web", "RUNNING")["pid"]
     before = (
         daemon.log,
@@ -147,7 +143,7 @@ def daemonised(place: Path, programs: str, **more: str) -> subprocess.CompletedP
 
 
 def test_the_start_returns_when_the_daemon_serves(place: Path) -> None:
-    done = daemonised(place, SLEEPER.format("web"))
+    done = daemonised(place, sleepers("web"))
     assert done.returncode == 0, done.stderr
     with proxy(place / "s.sock") as rpc:
         assert rpc.supervisor.getState()["statename"] == "RUNNING"
@@ -179,7 +175,7 @@ def test_a_start_that_fails_says_why(place: Path, case: str) -> None:
         for name, value in names.items():
             text, says = text.replace(name, value), says.replace(name, value)
         before = sorted(os.listdir(place))
-        done = daemonised(place, SLEEPER.format("web") + text)
+        done = daemonised(place, sleepers("web") + text)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
     assert says in done.stderr
@@ -190,7 +186,7 @@ def test_a_start_that_fails_says_why(place: Path, case: str) -> None:
 
 
 def test_a_deleted_socket_comes_back(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLEEPER.format("web"))
+    daemon = supervisors.start("supervise", sleepers("web"))
     pid = daemon.wait_state("web", "RUNNING")["pid"]
     daemon.disconnect()
     daemon.socket.unlink()
@@ -240,7 +236,7 @@ def test_the_socket_is_its_owners(supervisors: Supervisors) -> None:
 
 
 def test_descriptors_and_threads_stay_flat(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLEEPER.format("web") + SLEEPER.format("other"))
+    daemon = supervisors.start("supervise", sleepers("web", "other"))
 
     def cycle(times: int) -> tuple[int, int]:
         for _ in range(times):
@@ -279,7 +275,7 @@ def test_a_daemon_of_another_user(supervisors: Supervisors) -> None:
     need_root()
     place = supervisors.place()
     os.chown(place, 33, 33)
-    daemon = supervisors.start("supervise", SLEEPER.format("web"), "user = www-data\n", place=place)
+    daemon = supervisors.start("supervise", sleepers("web"), "user = www-data\n", place=place)
     web = daemon.wait_state("web", "RUNNING")["pid"]
     assert psutil.Process(daemon.pid).uids() == (33, 33, 33)
     assert psutil.Process(web).uids() == (33, 33, 33)
@@ -294,7 +290,7 @@ def test_as_pid_1_it_reaps_and_ends_everything(supervisors: Supervisors) -> None
     """In a pid namespace, as a container's first process; without -n, since there is nowhere to daemonise to."""
     need_root("CAP_SYS_ADMIN")
     program = "".join(
-        SLEEPER.format(name).replace("sleep 1000", command)
+        sleepers(name).replace("sleep 1000", command)
         for name, command in (("web", "sleep 999"), ("stray", STRAY), ("orphans", ORPHANS))
     )
     prefix = (need("unshare"), "--pid", "--fork", "--mount-proc", "--kill-child")

@@ -8,20 +8,11 @@ from typing import Any
 import pytest
 
 from tests.compat.pair import Pair, call
-from tests.daemons import Daemon, Supervisors, configuration
+from tests.daemons import Daemon, Supervisors, configuration, sleepers
 from tests.tools import ROOT, wait_for
 
-PROGRAMS = """
-[program:web]
-command = sleep 1000
-startsecs = 0
-[program:wiki]
-command = sleep 1000
-startsecs = 0
-[program:api]
-command = sleep 1000
-startsecs = 0
-[rpcinterface:cache]
+PROGRAMS = f"""
+{sleepers("web", "wiki", "api")}[rpcinterface:cache]
 supervisor.rpcinterface_factory = supervisor_cache.rpcinterface:make_cache_rpcinterface
 [rpcinterface:twiddler]
 supervisor.rpcinterface_factory = supervisor_twiddler.rpcinterface:make_twiddler_rpcinterface
