@@ -1,6 +1,5 @@
 """FastCGI programs behind Debian's nginx: flup's server (PyPI) and fcgiwrap (Debian), restarted under load."""
 
-import importlib.util
 import os
 import stat
 import sys
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.daemons import Daemon, Supervisors
-from tests.tools import free_ports, need, need_root, wait_for
+from tests.tools import free_ports, need, need_package, need_root, wait_for
 
 APP = """
 import os, time
@@ -74,8 +73,7 @@ startsecs = 0.2
 
 def start(supervisors: Supervisors, command: str, numprocs: int, kind: str) -> tuple[Daemon, str]:
     """The daemon with nginx and the application; returns it and the URL."""
-    if importlib.util.find_spec("flup") is None:
-        need("flup")
+    need_package("flup")
     need_root()  # nginx becomes another user, who may use the unix socket all the same
     place = supervisors.place()
     web, port = free_ports(2)

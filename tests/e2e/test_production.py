@@ -24,7 +24,7 @@ import psutil
 import pytest
 
 from tests.daemons import Kind, Supervisors, client_command, daemon_command, environment, proxy
-from tests.tools import alive, free_ports, missing, need, need_root, wait_for
+from tests.tools import alive, free_ports, missing, need, need_package, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 KIND: Kind = "supervise"
@@ -218,11 +218,8 @@ class Stack:
 
 def python_for(user: str, place: Path) -> tuple[str, Path]:
     """An interpreter of our version, and a directory with Celery, that the user may read."""
-    try:
-        celery = importlib.metadata.distribution("celery")
-    except importlib.metadata.PackageNotFoundError:
-        need("celery")
-        raise
+    need_package("celery")
+    celery = importlib.metadata.distribution("celery")
     site = Path(str(celery.locate_file(""))).resolve()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     account: dict[str, Any] = dict(
