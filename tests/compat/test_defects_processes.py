@@ -14,7 +14,8 @@ import signal
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,15 @@ def test_b20_nothing_is_running_without_a_process(ours: Daemon, theirs: Daemon) 
         (daemon.place / "gone").mkdir(exist_ok=True)  # the configuration names it
 
 
-def test_b21_any_command_to_a_stopping_process_is_answered(ours: Daemon) -> None:
-    ours.rpc.supervisor.startProcess("deaf")
-    wait_for(lambda: ours.read("deaf.log"))
-    pid = ours.info("deaf")["pid"]
-    ours.rpc.supervisor.stopProcess("deaf", False)
-    assert ours.info("deaf")["statename"] == "STOPPING"
+@pytest.mark.parametrize("kind", KINDS)
+def test_b21_any_command_to_a_stopping_process_is_answered(pair: Pair, kind: Kind) -> None:
+    """By supervisord, too, since 4.2.2."""
+    one = pair.ours if kind == "supervise" else pair.theirs
+    one.rpc.supervisor.startProcess("deaf")
+    wait_for(lambda: one.read("deaf.log"))
+    pid = one.info("deaf")["pid"]
+    one.rpc.supervisor.stopProcess("deaf", False)
+    assert one.info("deaf")["statename"] == "STOPPING"
     commands: list[tuple[Any, ...]] = [
         ("signalProcess", "deaf", "TERM"),
         ("signalProcess", "deaf", "NOSUCH"),
@@ -165,12 +169,12 @@ def test_b21_any_command_to_a_stopping_process_is_answered(ours: Daemon) -> None
         ("stopProcess", "deaf", False),
     ]
     for method, *arguments in commands:
-        answer = call(f"supervisor.{method}", *arguments)(ours)
+        answer = call(f"supervisor.{method}", *arguments)(one)
         assert answer is True or answer.get("faultCode"), (method, answer)
-    ours.rpc.supervisor.signalProcess("deaf", "KILL")
-    ours.wait_state("deaf", "STOPPED")
+    one.rpc.supervisor.signalProcess("deaf", "KILL")
+    one.wait_state("deaf", "STOPPED")
     assert not alive(pid)
-    assert "Traceback" not in ours.log + ours.output
+    assert "Traceback" not in one.log + one.output
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -325,8 +329,26 @@ def test_b27_a_slow_stop_delays_only_later_commands_for_the_same_process(ours: D
     stopping.join(60)
     assert not stopping.is_alive()
     ours.rpc.supervisor.stopProcess("deaf", False)
-    ours.rpc.supervisor.signalProcess("deaf", "KILL")
+    call("supervisor.signalProcess", "deaf", "KILL")(ours)  # it may have ended before it was deaf
     ours.wait_state("deaf", "STOPPED")
+
+
+def test_b27_what_is_answered_is_done(ours: Daemon, theirs: Daemon) -> None:
+    """A start of what is just being stopped: supervisord says yes and forgets it."""
+    for daemon, state in ((ours, "RUNNING"), (theirs, "STOPPED")):
+        said = len(daemon.read("deaf.log"))
+        daemon.rpc.supervisor.startProcess("deaf")
+        wait_for(lambda daemon=daemon, said=said: len(daemon.read("deaf.log")) > said, "it is deaf now")
+        pid = daemon.info("deaf")["pid"]
+        daemon.rpc.supervisor.stopProcess("deaf", False)
+        assert call("supervisor.startProcess", "deaf", False)(daemon) is True
+        daemon.rpc.supervisor.signalProcess("deaf", "KILL")
+        assert daemon.wait_state("deaf", state)["pid"] != pid
+        assert not alive(pid)
+        if state == "RUNNING":
+            daemon.rpc.supervisor.stopProcess("deaf", False)
+            call("supervisor.signalProcess", "deaf", "KILL")(daemon)  # it may have ended before it was deaf
+            daemon.wait_state("deaf", "STOPPED")
 
 
 def test_b27_many_clients_at_once_leave_one_process(ours: Daemon) -> None:
@@ -353,7 +375,10 @@ def test_b27_many_clients_at_once_leave_one_process(ours: Daemon) -> None:
 def test_b28_a_restart_of_all_can_leave_alone_what_is_stopped(supervisors: Supervisors) -> None:
     programs = "[program:on]\ncommand = sleep 1000\nstartsecs = 0\n"
     programs += programs.replace("on]", "off]") + "autostart = false\n"
-    daemon = supervisors.start("supervise", programs)
+    daemon, real = (supervisors.start(kind, programs) for kind in KINDS)
+    real.wait_state("on", "RUNNING")
+    assert real.ctl("restart", "all").returncode == 0  # the only way there
+    real.wait_state("off", "RUNNING")
     pid = daemon.wait_state("on", "RUNNING")["pid"]
     assert daemon.ctl("restart", "--only-running", "all").returncode == 0
     assert daemon.wait_state("on", "RUNNING")["pid"] != pid
@@ -406,24 +431,38 @@ def test_b29_a_million_descriptors_cost_a_spawn_nothing(supervisors: Supervisors
 PTRACE_SEIZE = 0x4206
 
 
-def test_b30_what_cannot_be_killed_becomes_unknown(supervisors: Supervisors) -> None:
+UNKILLABLE = "[program:a]\ncommand = sleep 1000\nstopwaitsecs = 1\nstartsecs = 0\nautorestart = false\n"
+
+
+@contextmanager
+def traced(pid: int) -> Iterator[None]:
     """A tracer keeps the end of a process from its parent for as long as it likes: ours, the test."""
-    daemon = supervisors.start(
-        "supervise", "[program:a]\ncommand = sleep 1000\nstopwaitsecs = 1\nstartsecs = 0\nautorestart = false\n"
-    )
-    pid = daemon.wait_state("a", "RUNNING")["pid"]
     if ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_SEIZE, pid, 0, 0) != 0:
         missing(f"a grandchild cannot be traced here: ptrace: {os.strerror(ctypes.get_errno())}")
     try:
+        yield
+    finally:
+        os.waitpid(pid, 0)  # now its parent may have it
+
+
+def test_b30_what_cannot_be_killed_becomes_unknown(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", UNKILLABLE)
+    with traced(daemon.wait_state("a", "RUNNING")["pid"]):
         answer = call("supervisor.stopProcess", "a")(daemon)
         assert daemon.info("a")["statename"] == "UNKNOWN"
         assert answer is not True, "a reply tells what has happened"
         assert daemon.api("/processes/a")["reason"]
         assert "killing 'a'" in daemon.log
-    finally:
-        os.waitpid(pid, 0)  # now its parent may have it
     daemon.wait_state("a", "STOPPED", "EXITED")
     assert call("supervisor.startProcess", "a")(daemon) is True
+
+
+def test_b30_supervisord_tries_for_ever(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervisord", UNKILLABLE)
+    with traced(daemon.wait_state("a", "RUNNING")["pid"]):
+        daemon.rpc.supervisor.stopProcess("a", False)
+        wait_for(lambda: daemon.log.count("killing 'a'") >= 3)
+        assert daemon.info("a")["statename"] == "STOPPING"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -445,6 +484,7 @@ def test_b31_a_killed_daemon_is_not_followed_by_second_copies(supervisors: Super
 
 
 def test_b32_however_many_strangers_end_they_are_reaped(ours: Daemon) -> None:
+    """supervisord is asked for none: only as PID 1 are they its own, and here it is not."""
     ours.rpc.supervisor.startProcess("crowd")
     wait_for(lambda: ours.log.count("reaped unknown pid") >= 150)
     assert not [one for one in psutil.Process(ours.pid).children() if one.status() == psutil.STATUS_ZOMBIE]

@@ -125,7 +125,9 @@ def call(port: int, user: str, name: str, *params: Any) -> Any:
         "supervisor.ge\u0442State",
     ],
 )
-def test_b60_only_names_of_the_registry_are_methods(daemon: Daemon, ports: list[int], name: str) -> None:
+def test_b60_only_names_of_the_registry_are_methods(daemon: Daemon, stock: Daemon, ports: list[int], name: str) -> None:
+    """Nor are they in supervisord since 3.3.3."""
+    assert call(ports[1], "", name) == "1 UNKNOWN_METHOD"
     for params in ((), ("touch /tmp/pwned",)):
         assert call(ports[0], "boss", name, *params) == "1 UNKNOWN_METHOD"
         (answer,) = call(ports[0], "boss", "system.multicall", [{"methodName": name, "params": list(params)}])
@@ -316,6 +318,25 @@ def test_b63_guessing_is_slowed_and_stalls_nobody(daemon: Daemon, ports: list[in
     daemon.wait_log("WARN 10 failed logins from 127.9.9.9: refused for 30 seconds")
     daemon.wait_log("WARN login failed: user 'boss' at 127.9.9.9")
     assert ask(ports[0], "GET", "/ok.html", "boss:thepassword")[0] == 200  # from elsewhere
+
+
+def test_b63_supervisord_lets_everybody_guess(supervisors: Supervisors) -> None:
+    (port,) = free_ports(1)
+    daemon = supervisors.start(
+        "supervisord", f"[inet_http_server]\nport = 127.0.0.1:{port}\nusername = u\npassword = p\n"
+    )
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=("127.9.9.8", 0))
+    statuses = []
+    for number in range(50):
+        token = base64.b64encode(f"u:guess{number}".encode()).decode()
+        connection.request("GET", "/ok.html", headers={"Authorization": f"Basic {token}"})
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    assert statuses == [401] * 50
+    assert "guess" not in daemon.log.replace("running without any", "")
+    assert "login" not in daemon.log
 
 
 def test_b63_passwords_are_nowhere_to_be_read(daemon: Daemon, ports: list[int]) -> None:
@@ -607,7 +628,8 @@ def test_b66_nor_is_root_led_astray_on_the_way_there(supervisors: Supervisors) -
 # B67
 
 
-def test_b67_log_text_is_no_page(daemon: Daemon, ports: list[int]) -> None:
+def test_b67_log_text_is_no_page(daemon: Daemon, stock: Daemon, ports: list[int]) -> None:
+    assert "Content-Security-Policy" not in ask(ports[1], "GET", "/")[1]
     status, headers, data = ask(ports[0], "GET", "/api/v1/processes/html/logs/stdout", "looker:thepassword")
     assert (status, b"<script>" in data) == (200, True)
     assert headers["Content-Type"].startswith("text/plain")
@@ -635,7 +657,9 @@ def test_b67_names_are_escaped(supervisors: Supervisors) -> None:
 # B68
 
 
-def test_b68_secrets_of_programs_are_hidden(daemon: Daemon, ports: list[int]) -> None:
+def test_b68_secrets_of_programs_are_hidden(daemon: Daemon, stock: Daemon, ports: list[int]) -> None:
+    (web,) = [one for one in call(ports[1], "", "supervisor.getAllConfigInfo") if one["name"] == "web"]
+    assert [secret for secret in SECRETS if secret in web["command"]] == ["hunter2-url", "hunter2-word"]
     below = ask(ports[0], "GET", "/api/v1/config", "operator:thepassword")[2].decode()
     assert not [secret for secret in SECRETS if secret in below]
     assert '"PATH":"********"' in below
