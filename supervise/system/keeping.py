@@ -2,7 +2,7 @@
 
 Both take a descriptor with a message (SCM_RIGHTS) and never answer. A message that finds the queue full is sent a
 little later, with a duplicate of its descriptor: until then the descriptor is as safe as without a keeper, which is to
-say that a pipe is found again through /proc while its program runs.
+say that a pipe is found again through /proc while its program runs. Of what waits about a name only the last counts.
 """
 
 import array
@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -34,7 +33,7 @@ class Outbox:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting: dict[str, tuple[bytes, int]] = {}  # by name
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,14 +41,22 @@ class Outbox:
         self._loop = loop
         self._try_again()
 
-    def send(self, message: bytes, fd: int = -1) -> None:
-        """Send a message, in order. `fd` may be closed as soon as this returns."""
+    def send(self, name: str, message: bytes, fd: int = -1) -> None:
+        """Send a message about a name. `fd` may be closed as soon as this returns."""
         with self._lock:
-            if (self._waiting or not self._put(message, fd)) and len(self._waiting) < WAITING:
+            if not self._waiting:
+                if self._put(message, fd):
+                    return
+                self._arrange()
+            self._drop(name)
+            if len(self._waiting) < WAITING:
                 with suppress(OSError):
-                    self._waiting.append((message, duplicate(fd) if fd >= 0 else -1))
-                if len(self._waiting) == 1:  # else it is arranged
-                    self._arrange()
+                    self._waiting[name] = message, duplicate(fd) if fd >= 0 else -1
+
+    def _drop(self, name: str) -> None:
+        _, fd = self._waiting.pop(name, (b"", -1))
+        if fd >= 0:
+            os.close(fd)
 
     def _put(self, message: bytes, fd: int) -> bool:
         """False: not now."""
@@ -69,12 +76,11 @@ class Outbox:
 
     def _try_again(self) -> None:
         with self._lock:
-            while self._waiting and self._put(*self._waiting[0]):
-                _, fd = self._waiting.popleft()
-                if fd >= 0:
-                    os.close(fd)
-            if self._waiting:
-                self._arrange()
+            for name, waiting in list(self._waiting.items()):
+                if not self._put(*waiting):
+                    self._arrange()
+                    return
+                self._drop(name)
 
 
 class Keeper:
@@ -90,15 +96,15 @@ class Keeper:
     def hold(self, name: str, fd: int) -> None:
         """Have it kept, unless it is a pidfd: the keeper is the one who reaps, and tells."""
         if not name.startswith("process-"):
-            self._outbox.send(b"hold " + name.encode(), fd)
+            self._outbox.send(name, b"hold " + name.encode(), fd)
 
     def release(self, name: str) -> None:
         """It need not be kept any more."""
-        self._outbox.send(b"release " + name.encode())
+        self._outbox.send(name, b"release " + name.encode())
 
     def say(self, word: str) -> None:
         """ "ready" or "ending"."""
-        self._outbox.send(word.encode())
+        self._outbox.send(word, word.encode())
 
     def listen(self, ended: Callable[[int, int, int], None], lost: Callable[[], None]) -> None:
         """In the running loop, call `ended(pid, start, status)` for what the keeper reaps, and `lost` if it dies."""
@@ -150,11 +156,11 @@ class Store:
 
     def hold(self, name: str, fd: int) -> None:
         """Have it kept. What is in the store already (we got it from there) is not stored twice."""
-        self._outbox.send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0".encode(), fd)
+        self._outbox.send(name, f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0".encode(), fd)
 
     def release(self, name: str) -> None:
         """It need not be kept any more."""
-        self._outbox.send(f"FDSTOREREMOVE=1\nFDNAME={name}".encode())
+        self._outbox.send(name, f"FDSTOREREMOVE=1\nFDNAME={name}".encode())
 
 
 def start_keeper(command: Sequence[str], facts: Mapping[str, Any]) -> Keeper | None:

@@ -69,7 +69,7 @@ def test_what_finds_the_queue_full_is_sent_later_and_in_order() -> None:
         box.attach(asyncio.get_running_loop())
         before = len(os.listdir("/proc/self/fd"))
         for number in range(1000):
-            box.send(b"%d" % number, reader)
+            box.send(str(number), b"%d" % number, reader)
         assert len(os.listdir("/proc/self/fd")) > before + 100, "those that wait"
         os.close(reader)  # theirs are duplicates
         for number in range(1000):
@@ -79,7 +79,7 @@ def test_what_finds_the_queue_full_is_sent_later_and_in_order() -> None:
                 break
             await asyncio.sleep(0.01)
         assert len(os.listdir("/proc/self/fd")) == before - 1
-        box.send(b"end")
+        box.send("end", b"end")
         assert receive(its) == ("end", None)
 
     with ours, its:
@@ -104,9 +104,35 @@ def test_one_timer_is_enough_for_all_that_waits() -> None:
     async def story() -> None:
         box = Counting(ours)
         box.attach(asyncio.get_running_loop())
-        for _ in range(1000):
-            box.send(b"something")
+        for number in range(1000):
+            box.send(str(number), b"something")
         assert box.arranged == 1
+
+    with ours, its:
+        asyncio.run(story())
+
+
+def test_what_is_given_up_meanwhile_is_not_kept_waiting() -> None:
+    """A program that is restarted again and again, under a keeper that is stopped, takes no descriptors away."""
+    ours, its = seqpacket()
+
+    async def story() -> None:
+        keeper = Keeper(ours)
+        keeper.listen(lambda *_: None, lambda: None)
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(1000):
+            keeper.hold(f"pipe-{number}", 0)
+            keeper.release(f"pipe-{number}")
+        assert len(os.listdir("/proc/self/fd")) == before
+        keeper.hold("last", 0)
+        held = set[str]()
+        while "last" not in held:
+            text, inode = await asyncio.to_thread(receive, its)
+            verb, _, name = text.partition(" ")
+            assert (inode is None) == (verb == "release")
+            held = held | {name} if verb == "hold" else held - {name}
+        assert held == {"last"}
+        keeper.close()
 
     with ours, its:
         asyncio.run(story())
