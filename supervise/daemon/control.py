@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from supervise.config.values import signal_number
 from supervise.core.events import RUNNING_STATES, Start, State, Stop
@@ -27,6 +28,7 @@ class Control:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._restarts = 0  # of everything, that are under way
 
     async def each(
         self, action: str, specs: Sequence[str], act: Callable[[Process], Awaitable[Result]]
@@ -130,7 +132,7 @@ class Control:
         if only_running:
             chosen = [process for process in chosen if process.state in RUNNING_STATES]
         if list(specs) == [namespec.ALL]:
-            with self._supervisor.sockets.kept(chosen):
+            with self._supervisor.sockets.kept(chosen), self._nobody_upgrading():
                 stops = await self._stop_all(chosen, wait=True)
                 starts = await at_once(lambda process: self._start(process, wait, now=True), chosen)
             return [*stops, *starts]
@@ -138,6 +140,20 @@ class Control:
         pairs = await at_once(lambda process: self._restart(process, wait), chosen)
         unknowns = [unknown_name(action, spec) for action in ("stop", "start") for spec in unknown]
         return [*(stop for stop, _ in pairs), *(start for _, start in pairs), *unknowns]
+
+    @contextmanager
+    def _nobody_upgrading(self) -> Iterator[None]:
+        """Inside, nothing but we know what is still to be done."""
+        self._restarts += 1
+        try:
+            yield
+        finally:
+            self._restarts -= 1
+
+    @property
+    def amid(self) -> str:
+        """What an upgrade would leave half done; "" if there is nothing."""
+        return "a restart of everything" if self._restarts else ""
 
     async def _restart(self, process: Process, wait: bool) -> tuple[Result, Result]:
         """Up again as soon as it is down, whatever the others do; the machine itself remembers that it is to be."""

@@ -46,7 +46,7 @@ class Updater:
 
     def __init__(self, supervisor: Supervisor, config: Config, load: Callable[[], Config]) -> None:
         self._supervisor, self.config, self._load = supervisor, config, load
-        self._busy = False
+        self.amid = ""  # "an update", while one is under way
 
     async def reread(self) -> Diff:
         """Read the files. Raises CommandError(CANT_REREAD) with every problem, keeping the old configuration."""
@@ -92,14 +92,14 @@ class Updater:
 
     async def update(self, names: Sequence[str], *, dry_run: bool) -> list[Step]:
         """See `Commands.update`. Raises CommandError: CANT_REREAD; FAILED while another update is under way."""
-        if self._busy:
+        if self.amid:
             raise CommandError(Fault.FAILED, "another update is under way")
-        self._busy = True
+        self.amid = "an update"
         try:
             found = await self.reread()
             return await self._carry_out(found, [name for name in names if name != "all"], dry_run)
         finally:
-            self._busy = False
+            self.amid = ""
 
     async def _carry_out(self, found: Diff, only: Sequence[str], dry_run: bool) -> list[Step]:
         wanted = {group.name: group for group in reversed(self.config.groups)}  # of equal names the first counts

@@ -49,7 +49,8 @@ class UpgradeError(Exception):
 class Upgrade:
     """Call it: it returns when the rehearsal has succeeded and no call is taken any more; soon after, we are replaced.
 
-    Raises CommandError: CANT_REREAD if the new code refuses to run, FAILED if it cannot be tried.
+    Raises CommandError: CANT_REREAD if the new code refuses to run, FAILED if it cannot be tried, or would cut off what
+    `amid` tells to be under way.
     """
 
     def __init__(self, ground: Ground, supervisor: Supervisor, reaper: Reaper, report: Report) -> None:
@@ -59,7 +60,7 @@ class Upgrade:
         self._rehearsing = False
         self.problem = ""  # why the last one failed after its rehearsal
 
-    async def __call__(self) -> None:
+    async def __call__(self, amid: Callable[[], str]) -> None:
         if self._rehearsing or self._task:
             raise CommandError(Fault.FAILED, "an upgrade is under way")
         self._rehearsing = True
@@ -69,6 +70,8 @@ class Upgrade:
             self._rehearsing = False
         if self._supervisor.state is not DaemonState.RUNNING:
             raise CommandError(Fault.SHUTDOWN_STATE)
+        if what := amid():  # it may have begun meanwhile
+            raise self._refuse(Fault.FAILED, f"{what} is under way")
         self._report.reloading()
         suspended = self._ground.servers.suspend()  # from here on nobody new is let in
         self._task = self._loop.create_task(self._replace(suspended))

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -140,4 +141,28 @@ def test_the_directory_it_began_in_is_gone(supervisors: Supervisors, place: Path
         assert (done.returncode, done.stdout[:21]) == (0, "Upgraded to supervise"), done
         assert daemon.info("cat")["pid"] == pid
         daemon.disconnect()
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("what", ["update", "restart all"])
+def test_nothing_is_left_half_done(supervisors: Supervisors, place: Path, what: str) -> None:
+    """What was stopped to be started again, and only this daemon knows that."""
+    ending = "while ! test -e {place}/go; do sleep 0.05; done; exit"
+    stubborn = f"trap '{ending}' TERM; touch {{place}}/$$; while :; do sleep 0.05; done"
+    programs = f'[program:stubborn]\ncommand = bash -c "{stubborn}"\nstopwaitsecs = 1000\nstartsecs = 0\n'
+    daemon = supervisors.start("supervise", programs, place=place)
+    pid = daemon.wait_state("stubborn", "RUNNING")["pid"]
+    wait_for((place / str(pid)).exists, "it has set its trap")
+    daemon.configure(programs + "environment = A=1\n")
+    with ThreadPoolExecutor() as pool:
+        under_way = pool.submit(daemon.ctl, *what.split())
+        daemon.wait_state("stubborn", "STOPPING")
+        done = daemon.ctl("upgrade")
+        assert done.returncode != 0
+        assert f"{'an update' if what == 'update' else 'a restart of everything'} is under way" in done.stdout
+        (place / "go").touch()
+        assert under_way.result().returncode == 0
+    assert daemon.ctl("upgrade", "--wait").returncode == 0
+    assert daemon.info("stubborn")["statename"] == "RUNNING"
+    assert daemon.info("stubborn")["pid"] != pid
     assert daemon.stop() == 0
