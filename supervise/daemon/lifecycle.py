@@ -42,13 +42,15 @@ class Lifecycle:
         self.unserved: Callable[[], tuple[str, ...]] = tuple  # why servers of the configuration are not open
 
     def begin(self, config: Config) -> None:
-        """Make all groups active and start what is to start by itself."""
+        """Make all groups active that are not yet, and start what is to start by itself."""
         self.config = config
         for group in config.groups:
-            self._supervisor.add_group(group)
+            if group.name not in self._supervisor.groups:
+                self._supervisor.add_group(group)
         self._supervisor.enter(DaemonState.RUNNING)
         recalled = self._supervisor.memory.recalled
         self._supervisor.autostart(p for p in self._supervisor.processes() if (p.group, p.name) not in recalled)
+        recalled.clear()
 
     def problems(self) -> tuple[str, ...]:
         """What the person on call should know about the daemon itself."""
@@ -105,8 +107,11 @@ class Lifecycle:
         supervisor = self._supervisor
         with supervisor.sockets.kept(supervisor.processes()):
             await self._stop_everything()
-            for name in list(supervisor.groups):
-                supervisor.remove_group(name)
+            for name, group in list(supervisor.groups.items()):
+                if any(process.state is State.UNKNOWN for process in group.processes.values()):
+                    log.error("%s: has problems; it stays as it was", name)  # and gets no second copy beside it
+                else:
+                    supervisor.remove_group(name)
             await self._apply(config)
             self._task = None
             self.begin(config)

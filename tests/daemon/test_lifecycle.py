@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -151,6 +152,28 @@ def test_reload_starts_anew_from_the_new_files(tmp_path: Path) -> None:
             assert process(supervisor, "a").machine.pid != first
             assert [config.groups for config in files.applied] == [files.groups]
             assert supervisor.state is DaemonState.RUNNING
+
+    run(story)
+
+
+def test_a_reload_makes_no_second_copy_of_what_nothing_ends(tmp_path: Path) -> None:
+    async def story() -> None:
+        deaf = group(sh("deaf", SLEEP, stopsignal=1000, group_name="g"), sh("b", SLEEP, group_name="g"))  # no signal
+        files = Files(deaf, group(sh("a", SLEEP)))
+        async with living(tmp_path, files) as (supervisor, life):
+            for name in ("g:deaf", "g:b", "a"):
+                await reach(supervisor, name, State.RUNNING)
+            one, before = process(supervisor, "g:deaf"), process(supervisor, "g:b").machine.pid
+            pid = one.machine.pid
+            assert pid
+            await life.reload(wait=True)
+            assert process(supervisor, "g:deaf") is one
+            assert (one.state, one.machine.pid) == (State.UNKNOWN, pid)
+            for name in ("g:b", "a"):
+                await reach(supervisor, name, State.RUNNING)
+            assert process(supervisor, "g:b").machine.pid != before
+            os.kill(pid, signal.SIGKILL)
+            await reach(supervisor, "g:deaf", State.STOPPED)
 
     run(story)
 
