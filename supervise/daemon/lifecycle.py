@@ -11,6 +11,7 @@ from supervise.core.events import DaemonState, State, Stop, Timeout
 from supervise.daemon import namespec
 from supervise.daemon.listeners import Listener
 from supervise.daemon.mainlog import MainLog
+from supervise.daemon.owed import make_good, owed
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
@@ -51,6 +52,7 @@ class Lifecycle:
         recalled = self._supervisor.memory.recalled
         self._supervisor.autostart(p for p in self._supervisor.processes() if (p.group, p.name) not in recalled)
         recalled.clear()
+        make_good(self._supervisor)
 
     def problems(self) -> tuple[str, ...]:
         """What the person on call should know about the daemon itself."""
@@ -105,14 +107,19 @@ class Lifecycle:
 
     async def _renew(self, config: Config) -> None:
         supervisor = self._supervisor
-        with supervisor.sockets.kept(supervisor.processes()):
+        again = {(group.name, one.name) for group in config.groups for one in group.processes if one.autostart}
+        owing = [process for process in supervisor.processes() if (process.group, process.name) in again]
+        with supervisor.sockets.kept(supervisor.processes()), owed(supervisor, owing):
             await self._stop_everything()
             for name, group in list(supervisor.groups.items()):
                 if any(process.state is State.UNKNOWN for process in group.processes.values()):
                     log.error("%s: has problems; it stays as it was", name)  # and gets no second copy beside it
                 else:
                     supervisor.remove_group(name)
-            await self._apply(config)
+            try:
+                await self._apply(config)
+            except Exception:  # whatever it is: nothing runs at present, and that has to end
+                log.critical("the daemon itself could not follow its new configuration", exc_info=True)
             self._task = None
             self.begin(config)
 

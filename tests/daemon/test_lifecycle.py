@@ -1,6 +1,7 @@
 """Beginning, reloading and ending."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -152,6 +153,29 @@ def test_reload_starts_anew_from_the_new_files(tmp_path: Path) -> None:
             assert process(supervisor, "a").machine.pid != first
             assert [config.groups for config in files.applied] == [files.groups]
             assert supervisor.state is DaemonState.RUNNING
+
+    run(story)
+
+
+def test_a_reload_starts_programs_whatever_becomes_of_the_daemon_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No descriptor is left for a server, say."""
+
+    async def story() -> None:
+        files = Files(group(sh("a", SLEEP)))
+
+        async def fail(_: Config) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        async with supervising(tmp_path) as supervisor:
+            life = Lifecycle(supervisor, MainLog(logging.getLogger("nobody")), files.load, fail)
+            life.begin(files.load())
+            await reach(supervisor, "a", State.RUNNING)
+            await life.reload(wait=True)
+            assert supervisor.state is DaemonState.RUNNING
+            await reach(supervisor, "a", State.RUNNING)
+            assert "the daemon itself could not follow its new configuration" in caplog.messages
 
     run(story)
 
