@@ -41,7 +41,10 @@ class Ends:
 class ChildPipe:
     """It is read for as long as anybody has the other end (B6)."""
 
-    __slots__ = ("_carried", "_filters", "_held", "_large", "busy", "channel", "fd", "given_up", "inode", "pid", "pump")
+    __slots__ = (
+        *("_carried", "_filters", "_held", "_large", "_told", "busy", "channel", "fd", "given_up", "inode", "pid"),
+        "pump",
+    )
 
     def __init__(
         self, pump: Pump, channel: Channel, fd: int, inode: int = 0, steps: Iterable[Interrupted] | None = None
@@ -56,6 +59,7 @@ class ChildPipe:
         self.busy = False  # something was read that is not written yet
         self.given_up = False  # what is in it now is read, and no more
         self._large = self._held = False
+        self._told = False  # that what is held back is not safe
         self._carried = False  # what the filters hold, or held, is on file
         wanted = channel.capture > 0 or channel.strip
         self._filters = Filters(channel.capture, strip=channel.strip) if wanted else None
@@ -159,9 +163,11 @@ class ChildPipe:
             return
         try:
             carry.save(self.pump.intents.directory, self.inode, carried)
-            self._carried = True
+            self._carried, self._told = True, False
         except OSError as exc:
-            log.error("what is held back of the output of %s is not safe: %s", self.channel.namespec, exc)
+            if not self._told:
+                self._told = True
+                log.error("what is held back of the output of %s is not safe: %s", self.channel.namespec, exc)
 
     def flush(self, worker: Worker) -> None:
         """Pass on what the filters have held back, for which there may be no more input (B7). Log thread."""

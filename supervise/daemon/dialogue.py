@@ -228,6 +228,8 @@ class Dialogue:
             area.end()
             raise
         area.have(count)
+        if not count:
+            area.end()
         return bytes(area.buffer[:count]), stamp
 
     def read_to_the_end(self) -> None:

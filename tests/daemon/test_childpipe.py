@@ -138,6 +138,31 @@ def test_filters_that_are_not_configured_any_more_lose_nothing(tmp_path: Path, c
         pump.close()
 
 
+def test_where_nothing_can_be_kept_it_is_said_once(
+    tmp_path: Path, channel: Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not for every line, into a log whose disk may be the one that is full."""
+    pump, channel.capture = Still(), 100
+    Unfinished(pump, str(tmp_path))
+    pump._start()
+    assert pump.intents is not None
+    pump.intents.directory = f"{tmp_path}/gone"
+    reader, writer = open_pipe()
+    ChildPipe(pump, channel, reader)
+    for times in (1, 2):
+        for _ in range(5):
+            os.write(writer, BEGIN[:9])
+            pump.run()
+        assert caplog.text.count("is not safe") == times
+        pump.intents.directory = str(tmp_path)  # for a while
+        os.write(writer, BEGIN[:9])
+        pump.run()
+        pump.intents.directory = f"{tmp_path}/gone"
+    os.close(writer)
+    pump.run()
+    pump.close()
+
+
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_disk_that_does_not_answer(tmp_path: Path, channel: Channel, lost: bool, recorded: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervise.system.stdin import CAP_SYS_PTRACE
-from tests.daemons import Daemon, Supervisors, proxy
+from tests.daemons import Daemon, Supervisors, journals, proxy
 from tests.e2e.test_survival import in_background, info, kill, pid_of
 from tests.tools import alive, need, need_root, wait_for
 
@@ -199,3 +199,14 @@ def test_another_user_without_the_right_to_look(place: Path) -> None:
         wait_for(lambda: (place / "cat.log").read_text() == "hello\n")
         (place / "go").touch()
         judge(place, 3)
+
+
+def test_after_a_good_end_nothing_is_kept(supervisors: Supervisors, place: Path) -> None:
+    prepare(place)
+    daemon = supervisors.start("supervise", POOL, place=place)
+    (place / "go").touch()
+    tell(place, 0, 3)
+    judge(place, 3)
+    assert any(journal.exists() for journal in journals(place))
+    assert daemon.stop() == 0
+    assert not any(journal.exists() for journal in journals(place))
