@@ -29,7 +29,7 @@ from supervise.system.stdin import Stdin
 log = logging.getLogger("supervise")
 
 MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
-FACTS = ("started", "stopped", "restarts", "made_from")
+FACTS = ("started", "stopped", "restarts", "made_from", "owed")
 REASON = 300  # characters of a reason that are kept
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ProgramConfig)}
 AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]

@@ -71,6 +71,7 @@ class Process:
     exits: tuple[Exit, ...] = ()  # the last ones
     leftovers: tuple[int, ...] = ()
     untold: tuple[StateChanged, ...] = ()  # changes that listeners may not have been told of yet
+    owed: bool = False  # stopped only to be started again, by the next daemon if not by us
     removed: bool = False  # no group has it any more, and nothing can happen to it
     timer: asyncio.TimerHandle | None = None
     sweeper: Sweeper | None = None

@@ -11,6 +11,7 @@ from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, DaemonState, Start, State
 from supervise.daemon.memory import is_outdated
+from supervise.daemon.owed import owed
 from supervise.daemon.process import Group, Process
 from supervise.daemon.slices import at_once
 from supervise.daemon.supervisor import Supervisor
@@ -151,11 +152,13 @@ class Updater:
         name = group.name
         if not same_frame(group.config, new):
             if not dry_run:
-                await self._supervisor.stop(group.processes.values())
-                if any(map(_lives_on, group.processes.values())):
-                    return [Step("error", name, None, f"{name}: has problems; not updating")]
-                self._forget(group)
-                self._appear(new)
+                again = {config.name for config in new.processes if config.autostart}
+                with owed(self._supervisor, [one for one in group.processes.values() if one.name in again]):
+                    await self._supervisor.stop(group.processes.values())
+                    if any(map(_lives_on, group.processes.values())):
+                        return [Step("error", name, None, f"{name}: has problems; not updating")]
+                    self._forget(group)
+                    self._appear(new)
             stopped = [Step("stopped", name, None, f"{name}: stopped")]
             return [*stopped, Step("updated", name, None, f"{name}: updated process group")]
         plan = self._plan(group, new)
@@ -220,13 +223,14 @@ class Updater:
 
     async def _replace(self, process: Process, config: ProgramConfig) -> None:
         """Stop, change, and start again what was up or starts by itself; nothing of what cannot be ended."""
-        up = process.state in RUNNING_STATES
-        await self._supervisor.stop([process])
-        if process.removed or process.state is State.UNKNOWN:
-            return
-        self._configure(process, config)
-        if up or config.autostart:
-            self._supervisor.tell(process, Start())
+        again = process.state in RUNNING_STATES or config.autostart
+        with owed(self._supervisor, [process] if again else []):
+            await self._supervisor.stop([process])
+            if process.removed or process.state is State.UNKNOWN:
+                return
+            self._configure(process, config)
+            if again:
+                self._supervisor.tell(process, Start())
 
     def _configure(self, process: Process, config: ProgramConfig) -> None:
         process.machine.config = config

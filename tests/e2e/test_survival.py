@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy
+from tests.daemons import Supervisors, client_command, configuration, daemon_command, environment, proxy
 from tests.tools import PATIENCE, ROOT, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -467,3 +467,49 @@ def test_systemd_keeps_what_is_needed(supervisors: Supervisors) -> None:
         assert not [name for name in manager.store if not name.startswith(("lock", "control"))]
         for fd in manager.store.values():
             os.close(fd)
+
+
+BOTH = """
+[program:quick]
+command = sleep 1000
+startsecs = 0
+environment = VERSION={version}
+{more}
+[program:slow]
+command = bash -c 'trap "" TERM; echo deaf; while :; do sleep 0.05; done'
+stdout_logfile = {place}/slow.log
+stopwaitsecs = 2
+startsecs = 0
+environment = VERSION={version}
+[group:both]
+programs = quick,slow
+priority = {version}
+"""
+
+
+@pytest.mark.parametrize("frame", [True, False])
+@pytest.mark.parametrize("order", ["reload", "update"])
+def test_killed_amid_a_restart_of_everything(supervisors: Supervisors, order: str, frame: bool) -> None:
+    """What was stopped only to be started again is started, and nothing else."""
+
+    def programs(version: int) -> str:
+        text = BOTH.replace("{version}", str(version)).replace("{more}", "[program:idle]\ncommand = sleep 1000\n")
+        return text if frame else text.partition("[group")[0]
+
+    both = "both:" if frame else ""
+    daemon = supervisors.start("supervise", programs(1))
+    pids = [daemon.wait_state(both + name, "RUNNING")["pid"] for name in ("quick", "slow")]
+    daemon.rpc.supervisor.stopProcess("idle")
+    wait_for(lambda: daemon.read("slow.log") == "deaf\n", "a program that is deaf to SIGTERM")
+    daemon.configure(programs(2))
+    options = ["-c", str(daemon.config), order]
+    client = subprocess.Popen([*client_command("supervise"), *options], env=daemon.env, stderr=subprocess.DEVNULL)
+    wait_for(lambda: "stopped: quick" in daemon.log)
+    daemon.stop(signal.SIGKILL)
+    client.wait()
+    assert alive(pids[1])
+    daemon = supervisors.run("supervise", daemon.config, daemon.place)
+    for name, pid in zip(("quick", "slow"), pids, strict=True):
+        wait_for(lambda name=name, pid=pid: daemon.info(both + name)["pid"] not in (0, pid), f"another {name}")
+    assert not alive(pids[1])
+    assert daemon.info("idle")["statename"] == ("RUNNING" if order == "reload" else "STOPPED")
