@@ -253,6 +253,8 @@ class World:
                 moments.pop(0)
                 if self.done["kill"] < kills:
                     self.kill()
+                # A slow machine need not catch up: without some peace between deaths nobody could release old pipes.
+                moments = [moment for moment in moments if moment > time.monotonic() - begun]
             elif self.safe is not None:
                 self.safe.release_dead(self.born)
             time.sleep(0.02)
