@@ -218,9 +218,10 @@ class _Reader:
             self._position += len(rest)
             if rest:
                 items.append(rest)
-            if len(rest) < PIECE and self._try_open(younger.path, younger.file) and younger.lost:
+            opened = len(rest) < PIECE and self._try_open(younger.path, younger.file)
+            if opened and younger.lost:
                 items.append(Gap(0))
-            self.more = True
+            self.more = opened or len(rest) == PIECE  # else it was just renamed again, or may not be opened: wait
         return items
 
     def _younger(self) -> "_Younger | None":

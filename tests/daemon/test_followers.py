@@ -8,10 +8,11 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from supervise.daemon.channel import Channel
-from supervise.daemon.followers import Bell, Gap, Live, Truncated, follow_file, follow_log
+from supervise.daemon.followers import Bell, Gap, Live, Truncated, _Reader, follow_file, follow_log
 from supervise.daemon.sinks import Sink
 from supervise.system.logfile import LogFile
 from supervise.system.pump import Pump, Worker
+from tests.tools import need_root
 
 
 async def collect(items: AsyncIterator[object], size: int) -> bytes:
@@ -130,6 +131,26 @@ def test_a_file_that_comes_later_and_one_that_is_deleted(tmp_path: Path) -> None
                 assert await reading in (b"second", Gap(0))
 
     asyncio.run(run())
+
+
+def test_a_file_that_may_not_be_opened_is_waited_for(tmp_path: Path) -> None:
+    """Somebody else's link, say: it is looked at when the bell rings, and not again and again meanwhile."""
+    need_root()
+    (tmp_path / "other").write_text("other\n")
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", 12345, -1)
+    path = tmp_path / "home" / "x.log"
+    path.write_text("line\n")
+    reader = _Reader(str(path))
+    assert reader.begin(100) == [b"line\n"]
+    path.unlink()
+    path.symlink_to(tmp_path / "other")
+    assert (reader.advance(), reader.more) == ([], False)
+    path.unlink()
+    path.write_text("again\n")
+    found = [*reader.advance(), *reader.advance()]
+    assert (found, reader.more) == ([Gap(0), b"again\n"], False)
+    reader.close()
 
 
 def test_a_large_file_comes_in_pieces(tmp_path: Path) -> None:
