@@ -206,7 +206,7 @@ class World:
             return self.call("POST", "/daemon/reload", {})
         finally:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                while isinstance(self.call("GET", "/processes"), str):
+                while self.call("GET", "/daemon")["statename"] == "RESTARTING":
                     time.sleep(0.05)
             self.reloads.append((begun, time.time() + 5))
 
