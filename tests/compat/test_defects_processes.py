@@ -341,6 +341,7 @@ def test_b27_what_is_answered_is_done(ours: Daemon, theirs: Daemon) -> None:
         wait_for(lambda daemon=daemon, said=said: len(daemon.read("deaf.log")) > said, "it is deaf now")
         pid = daemon.info("deaf")["pid"]
         daemon.rpc.supervisor.stopProcess("deaf", False)
+        assert (call("supervisor.stopProcess", "deaf", False)(daemon) is True) is (state == "RUNNING")
         assert call("supervisor.startProcess", "deaf", False)(daemon) is True
         daemon.rpc.supervisor.signalProcess("deaf", "KILL")
         assert daemon.wait_state("deaf", state)["pid"] != pid
