@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import zlib
 from collections.abc import Callable, Iterable
@@ -10,6 +9,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from supervise.config.model import Config, ServerConfig
+from supervise.system.bind import protect
 from supervise.system.guard import SocketGuard
 from supervise.system.handover import Handover
 from supervise.system.sockets import Listener, SocketError, listen
@@ -231,9 +231,7 @@ def _name(listener: Listener) -> str:
 def _protect(listener: Listener, config: ServerConfig) -> None:
     if listener.inode and listener.intact:
         try:
-            os.chmod(config.file, config.chmod)
-            if config.chown:
-                os.chown(config.file, *config.chown)
+            protect(config.file, config.chmod, config.chown)
         except OSError as error:
             log.error("could not change mode or owner of %s: %s", config.file, error)
 

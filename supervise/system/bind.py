@@ -31,39 +31,45 @@ def bind_unix(path: str, *, mode: int, owner: tuple[int, int] | None, backlog: i
         raise OSError(errno.ENAMETOOLONG, f"the path is longer than {LONGEST_PATH} bytes: no client could connect")
     _clear(path)
     directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    place = f"{path}.{os.getpid()}"
-    if len(os.fsencode(place)) > LONGEST_PATH:  # the directory is named by its descriptor, and the name shortened
-        place = f"/proc/self/fd/{directory}/{os.path.basename(path)[:8]}.{os.getpid()}"
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(place)
+        place = f"{path}.{os.getpid()}"
+        if len(os.fsencode(place)) > LONGEST_PATH:  # the directory is named by its descriptor, and the name shortened
+            place = f"/proc/self/fd/{directory}/{os.path.basename(path)[:8]}.{os.getpid()}"
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            with suppress(FileNotFoundError):
+                os.unlink(place)
             sock.bind(place)
-            os.chmod(place, mode)
-            if owner is not None:
-                give(place, owner)
+            protect(place, mode, owner)
             sock.listen(backlog)
             found = os.lstat(place)
             os.rename(place, path)
         except BaseException:
+            sock.close()
             with suppress(OSError):
                 os.unlink(place)
             raise
-    except BaseException:
-        sock.close()
-        raise
     finally:
         os.close(directory)
     return sock, (found.st_dev, found.st_ino)
 
 
-def give(path: str, owner: tuple[int, int]) -> None:
-    """Change the owner of a file; -1 leaves the user or the group. Raises OwnerError, OSError."""
+def protect(path: str, mode: int | None, owner: tuple[int, int] | None) -> None:
+    """Give a socket's file a mode and an owner (-1 leaves the user or the group), but no other file that whoever may
+    write to its directory has put in its place. Raises OwnerError, OSError."""
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.chown(path, *owner)
-    except PermissionError as error:
-        raise OwnerError(error.errno, error.strerror) from None
+        if not stat.S_ISSOCK(os.fstat(place).st_mode):
+            raise OSError(errno.ENOTSOCK, "it is no socket any more", path)
+        if mode is not None:
+            os.chmod(f"/proc/self/fd/{place}", mode)
+        if owner is not None:
+            try:
+                os.chown(f"/proc/self/fd/{place}", *owner)
+            except PermissionError as error:
+                raise OwnerError(error.errno, error.strerror) from None
+    finally:
+        os.close(place)
 
 
 def is_at(path: str, inode: Inode) -> bool:

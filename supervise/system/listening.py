@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervise.config.model import SocketConfig
-from supervise.system.bind import Inode, OwnerError, bind_inet, bind_unix, give, is_at, remove
+from supervise.system.bind import Inode, OwnerError, bind_inet, bind_unix, is_at, protect, remove
 
 PIDFD_GETFD = 438  # the same on every architecture
 RESOLVING = 1.0  # seconds that a host's name may take; addresses take none
@@ -48,11 +48,8 @@ class Listening:
                 self.sock.listen(_backlog(config))
             if config.reuse_port != old.reuse_port:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, config.reuse_port)
-            if self.inode is not None and self.intact:
-                if config.mode != old.mode:
-                    os.chmod(config.path, config.mode)
-                if config.owner != old.owner and config.owner is not None:
-                    give(config.path, config.owner)
+            if self.inode is not None and self.intact and (config.mode, config.owner) != (old.mode, old.owner):
+                protect(config.path, config.mode, config.owner)
         except OSError as error:
             raise _refused(config, error) from None
 

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import resource
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from supervise.system.bind import OwnerError, bind_inet, bind_unix, give, is_at, remove
+from supervise.system.bind import OwnerError, bind_inet, bind_unix, is_at, protect, remove
 from tests.tools import need_root
 
 
@@ -64,16 +65,46 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 def test_an_owner_we_may_not_give(tmp_path: Path) -> None:
     need_root()
-    path = tmp_path / "s"
+    path, back = tmp_path / "s", Path.cwd()
     sock, _ = bind_unix(str(path), mode=0o700, owner=(12345, -1), backlog=5)
-    with sock:
-        assert path.stat().st_uid == 12345
+    tmp_path.chmod(0o755)
+    os.chdir(tmp_path)  # those above it are root's alone
     os.seteuid(12345)
     try:
-        with pytest.raises(OwnerError):
-            give(str(path), (0, -1))
+        with sock, pytest.raises(OwnerError):
+            protect("s", None, (0, -1))
     finally:
         os.seteuid(0)
+        os.chdir(back)
+    assert path.stat().st_uid == 12345
+
+
+def test_no_other_file_is_given_away(tmp_path: Path) -> None:
+    """Whoever has the directory may put a link in the socket's place between two calls of ours."""
+    need_root()
+    precious, path = tmp_path / "precious", tmp_path / "s"
+    precious.write_text("")
+    precious.chmod(0o600)
+    path.symlink_to(precious)
+    for place in (path, precious):
+        with pytest.raises(OSError, match="it is no socket any more"):
+            protect(str(place), 0o777, (12345, 12345))
+    found = precious.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 0, 0o600)
+
+
+def test_without_descriptors_nothing_is_left(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.dup(0)
+    os.close(probe)
+    before = os.listdir("/proc/self/fd")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 1, hard))  # one more, for the directory
+    try:
+        assert refusal(tmp_path / "s") == errno.EMFILE
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert os.listdir("/proc/self/fd") == before
+    assert os.listdir(tmp_path) == []
 
 
 def test_addresses() -> None:
