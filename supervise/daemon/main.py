@@ -135,15 +135,17 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
 
     --stop-leftovers is meant once, for what there was when somebody called us, and not for a keeper's next daemon.
     """
-    supervisor.logs.in_use = supervisor.memory.auto_logs
+    memory = supervisor.memory
+    supervisor.logs.in_use = memory.auto_logs
     policy = ground.config.daemon.on_leftover
     if ground.options.stop_leftovers and not ground.succeeds:
         policy = OnLeftover.STOP
     match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
-            await leftovers.end(supervisor.memory.disregard(), supervisor.trees, ground.config.groups)
+            await leftovers.end(memory.set_aside(), supervisor.trees, memory.let_go, ground.config.groups)
         case OnLeftover.IGNORE:
-            for record in supervisor.memory.disregard():
+            for record in memory.set_aside():
+                memory.let_go(record)
                 if leftovers.is_there(record):
                     log.warning("ignoring %s (pid %d), which an earlier daemon left", record["name"], record["pid"])
         case OnLeftover.ADOPT:
@@ -180,8 +182,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             lifecycle.begin(config)
             commands.stdins.resume(supervisor.processes())
             reaper.reap()
-        unconfigured = supervisor.memory.disregard()
-        ending = asyncio.ensure_future(leftovers.end(unconfigured, supervisor.trees))
+        memory = supervisor.memory
+        ending = asyncio.ensure_future(leftovers.end(memory.set_aside(), supervisor.trees, memory.let_go))
         supervisor.logs.unfinished.settle()
         ground.handover.close()
         if ground.handover.facts.get("ending"):

@@ -48,19 +48,25 @@ class Memory:
         self._journal = journal
         self._slots: dict[tuple[str, str], int] = {}
         self._records: dict[tuple[str, str], Record] = {}
+        self._aside: dict[tuple[str, str], int] = {}  # slots of what nobody recalls any more, and is still there
         self.recalled: set[tuple[str, str]] = set()  # who goes on as before, and is not started by `autostart`
         if journal is not None:
             for slot, record in journal.records.items():
                 self._slots[record["group"], record["name"]] = slot
                 self._records[record["group"], record["name"]] = record
 
-    def disregard(self) -> list[Record]:
-        """Give up every record: nothing will be recalled. Returns them."""
-        records = list(self._records.values())
-        for record in records:
-            self.forget(record["group"], record["name"])
-        self._records = {}
+    def set_aside(self) -> list[Record]:
+        """What has not been recalled will not be. It is remembered until `let_go` is told that it is over, so that the
+        daemon after us can bring it to its end."""
+        records, self._records = list(self._records.values()), {}
+        self._aside = {key: self._slots.pop(key) for key in [(each["group"], each["name"]) for each in records]}
         return records
+
+    def let_go(self, record: Record) -> None:
+        """Forget one that was set aside."""
+        slot = self._aside.pop((record["group"], record["name"]), None)
+        if slot is not None and self._journal is not None:
+            self._journal.free(slot)
 
     def recall(self, group: str, name: str) -> Record | None:
         """What an earlier daemon left of a process, once."""
@@ -76,6 +82,8 @@ class Memory:
         key = (process.group, process.name)
         try:
             if (slot := self._slots.get(key)) is None:
+                if key in self._aside:  # two of one name could not be told apart
+                    self._journal.free(self._aside.pop(key))
                 slot = self._slots[key] = self._journal.allocate()
             self._journal.write(slot, to_record(process))
         except (JournalError, ValueError) as exc:

@@ -512,4 +512,29 @@ def test_killed_amid_a_restart_of_everything(supervisors: Supervisors, order: st
     for name, pid in zip(("quick", "slow"), pids, strict=True):
         wait_for(lambda name=name, pid=pid: daemon.info(both + name)["pid"] not in (0, pid), f"another {name}")
     assert not alive(pids[1])
-    assert daemon.info("idle")["statename"] == ("RUNNING" if order == "reload" else "STOPPED")
+    assert daemon.wait_state("idle", "RUNNING" if order == "reload" else "STOPPED")
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_who_dies_while_ending_leftovers_does_not_forget_them(supervisors: Supervisors, configured: bool) -> None:
+    deaf = """
+        [program:deaf]
+        command = bash -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 0.1; done'
+        stopwaitsecs = 1000
+        startsecs = 0
+    """
+    daemon = supervisors.start("supervise", deaf)
+    pid = daemon.wait_state("deaf", "RUNNING")["pid"]
+    wait_for((daemon.place / "deaf").exists)
+    daemon.stop(signal.SIGKILL)
+    daemon.configure(deaf if configured else "", "on_leftover = stop" if configured else "")
+    for times in (1, 2):
+        daemon = supervisors.run("supervise", daemon.config, daemon.place, answers=False)
+        wait_for(lambda daemon=daemon, times=times: daemon.log.count(f"ending deaf (pid {pid})") == times)
+        daemon.stop(signal.SIGKILL)
+    assert alive(pid)
+    daemon.configure(deaf)
+    daemon = supervisors.run("supervise", daemon.config, daemon.place)
+    assert daemon.wait_state("deaf", "RUNNING")["pid"] == pid, "no second copy"
+    os.kill(pid, signal.SIGKILL)
+    assert daemon.stop() == 0
