@@ -61,6 +61,8 @@ class Sink:
         if self.touched or self.hanging or self.stream is not None:
             return
         self.touched = True
+        if self.file.fd >= 0:  # its program was quicker
+            return
         try:
             with Inside(self._pump, self, worker):
                 self._open()

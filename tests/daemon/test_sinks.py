@@ -48,6 +48,19 @@ def test_one_path_one_target(pump: Pump, tmp_path: Path) -> None:
     assert sinks.acquire(f"{tmp_path}/x", 10, 1) is not first
 
 
+def test_a_file_that_is_written_to_is_not_opened_again_to_make_it(pump: Pump, tmp_path: Path) -> None:
+    sink, worker = Sink(str(tmp_path / "log"), pump), Worker()
+    sink.touch(worker)
+    assert (tmp_path / "log").exists()
+    assert sink.file.fd < 0, "a silent program costs no descriptor"
+    quick = Sink(str(tmp_path / "quick"), pump)
+    quick.write(worker, b"line\n")
+    quick.touch(worker)
+    assert quick.touched
+    assert quick.file.fd >= 0
+    quick.file.close()
+
+
 def test_missing_directory_and_recovery(pump: Pump, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     sink = Sink(str(tmp_path / "gone" / "x"), pump)
