@@ -123,6 +123,7 @@ async def _live(ground: Ground) -> int:
     finally:
         for number in FORWARDED:  # we are ending; our handlers want a loop, and without them any more would kill us
             signal.signal(number, signal.SIG_IGN)
+        supervisor.spawning.close()
         reaper.close()
         memory.close(everything_stopped=over)
         supervisor.trees.close()

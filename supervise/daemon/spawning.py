@@ -13,7 +13,9 @@ from supervise.daemon.sockets import Sockets
 from supervise.daemon.trees import Trees
 from supervise.system.activation import Launch
 from supervise.system.environment import environment
-from supervise.system.spawn import Child, SpawnError, lookup, spawn
+from supervise.system.forking import Forker
+from supervise.system.reap import Reaper
+from supervise.system.spawn import Child, SpawnError, changes_user, lookup, spawn
 
 SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
 
@@ -22,9 +24,16 @@ class Spawning:
     """A queue of processes to be spawned; `act` is called for each in its turn, in the loop."""
 
     def __init__(
-        self, logs: Logs, memory: Memory, sockets: Sockets, trees: Trees, act: Callable[[Process], None]
+        self,
+        logs: Logs,
+        memory: Memory,
+        sockets: Sockets,
+        trees: Trees,
+        reaper: Reaper,
+        act: Callable[[Process], None],
     ) -> None:
-        self._logs, self._memory, self._sockets, self._trees, self._act = logs, memory, sockets, trees, act
+        self._logs, self._memory, self._sockets, self._trees = logs, memory, sockets, trees
+        self._forker, self._act = Forker(reaper), act
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
@@ -35,6 +44,8 @@ class Spawning:
             self._loop.call_soon(self._some)
             self._logs.touching.hold()
         self._queue.append(process)
+        if changes_user(process.config):
+            self._forker.begin()
 
     def _some(self) -> None:
         until = self._loop.time() + SLICE
@@ -51,6 +62,10 @@ class Spawning:
                 self._loop.call_soon(self._some)
             else:
                 self._logs.touching.proceed()
+
+    def close(self) -> None:
+        """Have nothing run that serves us; what comes next has it run again."""
+        self._forker.close()
 
     def start(self, process: Process, serverurl: str | None) -> Child:
         """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""
@@ -77,4 +92,5 @@ class Spawning:
                     stderr=ends.stderr,
                     stdin=ends.stdin if ready.stdin is None else ready.stdin,
                     pass_fds=ready.fds,
+                    forker=None if process.cgroup else self._forker,  # it is not in there with us
                 )

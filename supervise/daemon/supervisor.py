@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import (
@@ -65,7 +66,7 @@ class Supervisor:
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
         self.trees = Trees(self.memory.identity, lambda process: self.tell(process, Swept()))
-        self._spawning = Spawning(logs, self.memory, self.sockets, self.trees, self._spawn)
+        self.spawning = Spawning(logs, self.memory, self.sockets, self.trees, reaper, self._spawn)
         self.heard: Callable[[str], bool] = lambda _: False  # whether an event listener has asked for that type
         self.wirers: list[Callable[[Group], None]] = []  # called when a group's members or options have changed
 
@@ -219,7 +220,7 @@ class Supervisor:
     def _perform(self, process: Process, pid: int | None, effect: Effect) -> None:
         match effect:
             case Spawn():
-                self._spawning.add(process)
+                self.spawning.add(process)
             case Kill(signal=sig, group=group):
                 self._kill(process, pid, sig, group)
             case Sweep(sid=sid, signal=sig):
@@ -237,7 +238,7 @@ class Supervisor:
             self.tell(process, SpawnFailed("the daemon is ending"))
             return
         try:
-            child = self._spawning.start(process, self.serverurl)
+            child = self.spawning.start(process, self.serverurl)
         except (SpawnError, OSError, ValueError) as exc:
             self.tell(process, SpawnFailed(str(exc)))
             return
@@ -354,5 +355,5 @@ class Supervisor:
             for process in pending:
                 self.tell(process, Stop())
             for process in pending:
-                await self.until(process, lambda process=process: process.at_rest)  # type: ignore[misc]
+                await self.until(process, partial(getattr, process, "at_rest"))
             pending = [process for process in ordered if not process.at_rest]  # somebody has started it again

@@ -131,6 +131,7 @@ class Upgrade:
         if ground.keeper:
             descriptors[KEEPER] = ground.keeper.sock.fileno()
         log.info("upgrade: executing %s in place of version %s", " ".join(ground.command), __version__)
+        self._supervisor.spawning.close()
         with (
             self._logs_at_rest(),
             signals_waiting(),

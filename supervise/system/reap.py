@@ -48,6 +48,11 @@ class Reaper:
         else:
             self._watched[pid] = ended
 
+    def take(self, pid: int) -> None:
+        """Reap a child that is ending, at once, and tell nobody."""
+        del self._watched[pid]
+        os.waitpid(pid, 0)
+
     @property
     def watched(self) -> frozenset[int]:
         """The children that have been watched and have not ended. Whatever else is our child is an orphan."""

@@ -8,20 +8,22 @@ it returns a child, or raises and leaves no process and no descriptor behind.
 import errno
 import os
 import pwd
+import re
 import select
 import shlex
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple, TypeAlias, TypedDict
+from typing import NamedTuple, TypedDict
 
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
+from supervise.system.forking import Forker, NotStarted, Stage
 from supervise.system.fsuser import files_as
 from supervise.system.stdin import Stdin
 
-Stage: TypeAlias = Literal["lookup", "fork", "user", "chdir", "exec"]
+_QUOTING, _BLANKS = frozenset("'\"\\"), re.compile("[ \t\r\n]+")
 DEFAULT_PATH = ("/bin", "/usr/bin", "/usr/local/bin")  # supervisord's, where nobody set PATH
 
 
@@ -52,7 +54,7 @@ def lookup(config: ProgramConfig, path: str | None) -> tuple[str, list[str]]:
     Raises SpawnError, stage "lookup".
     """
     try:
-        argv = shlex.split(config.command)
+        argv = _split(config.command)
     except ValueError as why:
         raise _refused(f"can't parse command {config.command!r}: {why}") from None
     if not argv:
@@ -79,6 +81,13 @@ def lookup(config: ProgramConfig, path: str | None) -> tuple[str, list[str]]:
     return filename, argv
 
 
+def _split(command: str) -> list[str]:
+    """`shlex.split`, which looks at every character only where that makes a difference. Raises ValueError."""
+    if _QUOTING.isdisjoint(command):
+        return [word for word in _BLANKS.split(command) if word]
+    return shlex.split(command)
+
+
 def _mode(path: str) -> int | None:
     try:
         return os.stat(path).st_mode
@@ -100,22 +109,23 @@ def spawn(
     stderr: int,
     stdin: int | None = None,
     pass_fds: Sequence[int] = (),
+    forker: Forker | None = None,
 ) -> Child:
     """Start the program in a session of its own. `stdout`, `stderr` and `stdin` are the child's ends; all stay the
     caller's to close. Without `stdin` the child gets a pipe that never ends (see `Stdin`). It has
-    `pass_fds` under the same numbers.
+    `pass_fds` under the same numbers. Where the user changes, a `forker` is faster, if it may be used.
 
     Pipes among them are given to the program's user, so that it may open /dev/stdout or /dev/stderr again. A failure
     that supervisord's child would report is also written to `stderr` in its words. The caller's reaper must be in the
     same thread, or hold back unknown statuses, until it watches the pid. Blocks until exec: 0.4 ms, with another user
-    2 to 4 ms (`subprocess` then forks instead of vfork, which takes longer the larger we are). Raises SpawnError.
+    1 ms, and 2 to 4 ms without the forker. Raises SpawnError.
     """
     try:
         own, end = (None, stdin) if stdin is not None else Stdin.open(config.uid)
     except OSError as error:
         raise _at_fork(error, config) from None
     try:
-        child = Child(_start(config, filename, argv, env, (end, stdout, stderr), pass_fds), own)
+        child = Child(_start(config, filename, argv, env, (end, stdout, stderr), pass_fds, forker), own)
     except BaseException as error:
         if own:
             own.close()
@@ -135,16 +145,23 @@ def _start(
     env: Mapping[str, str],
     fds: tuple[int, int, int],
     pass_fds: Sequence[int],
+    forker: Forker | None,
 ) -> int:
     """The pid of the new process. Raises SpawnError."""
     identity = _identity(config)
+    if "/" not in filename:
+        filename = f"./{filename}"  # else subprocess would search PATH again
     try:
         if config.uid is not None:
             _own(fds, config.uid)
+        if identity and not pass_fds and forker is not None:
+            pid = forker.start(filename, argv, env, fds, config.directory, config.umask, **identity)
+            if pid is not None:
+                return pid
         with _entering(config.directory, identity):
             process = subprocess.Popen(
                 argv,
-                executable=filename if "/" in filename else f"./{filename}",  # else subprocess would search PATH again
+                executable=filename,
                 stdin=fds[0],
                 stdout=fds[1],
                 stderr=fds[2],
@@ -155,12 +172,19 @@ def _start(
                 pass_fds=pass_fds,
                 **identity,
             )
+    except NotStarted as error:
+        raise _refused_at(error.stage, error.number, config, argv[0]) from None
     except OSError as error:
         raise _failure(error, config, argv[0], bool(identity)) from None
     except (ValueError, subprocess.SubprocessError) as error:  # a null byte in an argument or in the environment
         raise SpawnError("exec", errno.EINVAL, f"couldn't exec {argv[0]}: {error}") from None
     process.returncode = 0  # reaping is `reap`'s business: keep Popen from ever waiting for the child
     return process.pid
+
+
+def changes_user(config: ProgramConfig) -> bool:
+    """Whether the program is to have another user or group than we have."""
+    return config.uid not in {None, os.geteuid()} or config.gid not in {None, os.getegid()}
 
 
 class _Identity(TypedDict, total=False):
@@ -176,7 +200,7 @@ def _identity(config: ProgramConfig) -> _Identity:
     for one user, not for all groups. A uid without a passwd entry has no group but its own number (or `group=`).
     """
     uid, gid = config.uid, config.gid
-    if (uid is None or uid == os.geteuid()) and (gid is None or gid == os.getegid()):
+    if not changes_user(config):
         return {}
     if os.geteuid() != 0:
         if uid in {None, os.geteuid()}:
@@ -210,14 +234,20 @@ def _own(fds: tuple[int, int, int], uid: int) -> None:
 def _failure(error: OSError, config: ProgramConfig, word: str, changes_user: bool) -> SpawnError:
     """Which stage an error of Popen belongs to. It names the directory for chdir(2) and the file for execve(2); Python
     3.11 names the directory for the user's calls too, but only those give EPERM or EINVAL."""
-    number, name = error.errno or 0, _errorname(error)
+    number = error.errno or 0
     if error.filename is None or error.filename == config.directory:
         if changes_user and number in {errno.EPERM, errno.EINVAL}:
-            return SpawnError("user", number, f"couldn't setuid to {config.uid}: {name}")
+            return _refused_at("user", number, config, word)
         if error.filename is None:
             return _at_fork(error, config)
-        return SpawnError("chdir", number, f"couldn't chdir to {config.directory}: {name}")
-    return SpawnError("exec", number, f"couldn't exec {word}: {name}")
+        return _refused_at("chdir", number, config, word)
+    return _refused_at("exec", number, config, word)
+
+
+def _refused_at(stage: Stage, number: int, config: ProgramConfig, word: str) -> SpawnError:
+    """What the kernel refused to the child, in supervisord's words."""
+    what = {"user": f"setuid to {config.uid}", "chdir": f"chdir to {config.directory}"}.get(stage, f"exec {word}")
+    return SpawnError(stage, number, f"couldn't {what}: {errno.errorcode.get(number, str(number))}")
 
 
 def _at_fork(error: OSError, config: ProgramConfig) -> SpawnError:
@@ -226,13 +256,10 @@ def _at_fork(error: OSError, config: ProgramConfig) -> SpawnError:
             text = f"too many open files to spawn '{config.name}'"
         case errno.EAGAIN:
             text = f"Too many processes in process table to spawn '{config.name}'"
-        case _:
-            text = f"unknown error during fork for '{config.name}': {_errorname(error)}"
+        case number:
+            name = errno.errorcode.get(number or 0, str(number))
+            text = f"unknown error during fork for '{config.name}': {name}"
     return SpawnError("fork", error.errno or 0, text)
-
-
-def _errorname(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, str(error.errno))
 
 
 def _tell(fd: int, text: str) -> None:

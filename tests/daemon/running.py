@@ -59,6 +59,7 @@ async def supervising(
         for name in list(supervisor.groups):
             supervisor.remove_group(name)
         await logs.close()
+        supervisor.spawning.close()
         reaper.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,15 @@ from supervise.core.events import Start, State
 from supervise.daemon import spawning
 from supervise.daemon.process import Process
 from supervise.daemon.spawning import Spawning
+from supervise.daemon.supervisor import Supervisor
 from supervise.system.spawn import SpawnError
 from tests.daemon.running import eventually, group, no_descriptors, process, program, reach, run, sh, supervising
+from tests.tools import need_root
+
+
+def queue_of(supervisor: Supervisor, act: Callable[[Process], None]) -> Spawning:
+    its = supervisor
+    return Spawning(its.logs, its.memory, its.sockets, its.trees, its._reaper, act)
 
 
 def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +33,7 @@ def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytes
                 time.sleep(0.001)
                 seen.append(one.name)
 
-            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, act)
+            queue = queue_of(supervisor, act)
             for one in supervisor.processes():
                 queue.add(one)
             assert seen == [], "not before add returns"
@@ -50,7 +58,7 @@ def test_a_fault_of_ours_with_one_program_does_not_keep_others_waiting(tmp_path:
                     raise RuntimeError("a fault of ours")
 
             asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context["message"]))
-            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, act)
+            queue = queue_of(supervisor, act)
             for one in supervisor.processes():
                 queue.add(one)
             await eventually(lambda: len(seen) == 4)
@@ -63,7 +71,7 @@ def test_what_cannot_be_spawned_says_why_and_leaves_nothing(tmp_path: Path) -> N
     async def story() -> None:
         async with supervising(tmp_path, group(program("p", "/no/such"))) as supervisor:
             one = process(supervisor, "p")
-            queue = Spawning(supervisor.logs, supervisor.memory, supervisor.sockets, supervisor.trees, lambda _: None)
+            queue = queue_of(supervisor, lambda _: None)
             with pytest.raises(SpawnError, match="can't find command '/no/such'"):
                 queue.start(one, None)
             assert one.state is State.STOPPED
@@ -80,5 +88,23 @@ def test_without_descriptors_it_says_so_and_tries_again(tmp_path: Path) -> None:
                 await reach(supervisor, "p", State.BACKOFF)
             assert one.machine.reason == "too many open files to spawn 'p'"
             await reach(supervisor, "p", State.RUNNING)
+
+    run(story)
+
+
+def test_programs_of_other_users_are_children_like_all_others(tmp_path: Path) -> None:
+    need_root()
+    tmp_path.chmod(0o755)
+
+    async def story() -> None:
+        programs = [program(f"p{n}", "id -u", uid=60000 + n, group_name="g", startsecs=0) for n in range(5)]
+        async with supervising(tmp_path, group(*programs)) as supervisor:
+            for one in supervisor.processes():
+                supervisor.tell(one, Start())
+            for n in range(5):
+                one = process(supervisor, f"g:p{n}")
+                await eventually(lambda one=one: bool(one.exits))
+                assert one.exits[0].status == 0
+                assert one.logs.stdout.run_ring() == f"{60000 + n}\n".encode()
 
     run(story)

@@ -1,0 +1,112 @@
+"""The forker by itself: what it tells, and when it ends."""
+
+import array
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from supervise.system import forker
+from tests.tools import alive, need_root, wait_for
+
+
+@pytest.fixture
+def link() -> Iterator[socket.socket]:
+    """To a forker that does what it is told."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-I", "-S", forker.__file__, str(its.fileno()), str(os.getpid())]
+    with ours, subprocess.Popen(command, pass_fds=[its.fileno()]) as process:
+        its.close()
+        yield ours
+        ours.close()
+        assert process.wait(30) == 0
+
+
+def order(link: socket.socket, *argv: str, **options: Any) -> tuple[list[list[Any]], bytes]:
+    """All answers, and what the child wrote (it may go on)."""
+    reader, end = os.pipe()
+    told = {"filename": argv[0], "argv": argv, "env": {}, "group": os.getgid()}
+    rest = dict.fromkeys(("directory", "umask", "user", "groups"))
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [reader, end, end]))]
+    link.sendmsg([json.dumps({**told, **rest, **options}).encode()], rights)
+    os.close(end)
+    answers = [json.loads(link.recv(100))]
+    while answers[-1][1] == "ready":
+        answers.append(json.loads(link.recv(100)))
+    if answers[-1][0]:
+        os.waitpid(answers[-1][0], 0)
+    output = os.read(reader, 10000) if select.select([reader], [], [], 0)[0] else b""
+    os.close(reader)
+    return answers, output
+
+
+def test_a_child_is_ready_and_then_the_program(link: socket.socket) -> None:
+    answers, output = order(link, "/bin/sh", "-c", "echo $$ $PPID; ls /proc/self/fd")
+    pid = answers[0][0]
+    assert answers == [[pid, "ready", 0], [pid, "", 0]]
+    assert output.split() == [b"%d" % pid, b"%d" % os.getpid(), b"0", b"1", b"2", b"3"], "3 is that of ls"
+
+
+def test_signals_that_python_ignores_are_not_ignored(link: socket.socket) -> None:
+    _, output = order(link, "/bin/grep", "SigIgn", "/proc/self/status")
+    assert output.split() == [b"SigIgn:", b"0000000000000000"]
+
+
+def test_it_tells_how_far_it_came(link: socket.socket) -> None:
+    [ready, (pid, *failure)], output = order(link, "/no/such")
+    assert (ready, failure, output) == ([pid, "ready", 0], ["exec", 2], b"")
+    [(_, *failure)], output = order(link, "/bin/true", directory="/no/such")
+    assert (failure, output) == (["chdir", 2], b"")
+    [(_, *failure)], output = order(link, "/bin/true", user=-2, groups=[])
+    assert failure[0] == "user"
+    [(_, *failure)], output = order(link, "/bin/true", umask="nonsense")
+    assert failure == ["fork", 22], "a fault of ours is no child of ours"
+    assert order(link, "/bin/echo", "next")[1] == b"next\n"
+
+
+def test_the_child_has_nothing_of_root(link: socket.socket) -> None:
+    need_root()
+    ids = ["/bin/grep", "-E", "^(Uid|Gid|Groups|CapEff)", "/proc/self/status"]
+    _, output = order(link, *ids, user=60001, group=60002, groups=[60002, 60003], umask=0o027)
+    assert output.split() == [
+        *[b"Uid:", *[b"60001"] * 4],
+        *[b"Gid:", *[b"60002"] * 4],
+        *[b"Groups:", b"60002", b"60003"],
+        *[b"CapEff:", b"0000000000000000"],
+    ]
+
+
+def test_whoever_kills_a_child_that_begins_kills_nobody_else(link: socket.socket) -> None:
+    """Also where it is executed already: its end is told by wait(2)."""
+    answers, _ = order(link, "/bin/sh", "-c", "kill -9 $$")
+    assert answers[-1][1:] == ["", 0]
+    assert order(link, "/bin/echo", "next")[1] == b"next\n"
+
+
+def test_it_dies_with_the_daemon() -> None:
+    code = (
+        "import os, socket, subprocess, sys, time;"
+        "ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
+        f"command = [sys.executable, '-I', '-S', {forker.__file__!r}, str(its.fileno()), str(os.getpid())];"
+        "print(subprocess.Popen(command, pass_fds=[its.fileno(), ours.fileno()]).pid, flush=True);"
+        "time.sleep(1000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        pid = int(daemon.stdout.readline())
+        wait_for(lambda: "S" in status(pid))  # it waits for orders, with both ends of the socket open
+        time.sleep(0.05)
+        daemon.kill()
+    wait_for(lambda: not alive(pid))
+
+
+def status(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
