@@ -52,7 +52,7 @@ def serve(link: socket.socket, daemon: int) -> None:
         fds = array.array("i")
         for _, _, numbers in rights:
             fds.frombytes(numbers)
-        pid, stage, number = begin(libc, link, json.loads(buffer[:size]), fds.tolist())
+        pid, stage, number = begin(libc, link, daemon, json.loads(buffer[:size]), fds.tolist())
         for fd in fds:
             os.close(fd)
         answer(link, pid, stage, number)
@@ -63,13 +63,15 @@ def answer(link: socket.socket, pid: int, stage: str, number: int = 0) -> None:
     link.send(json.dumps([pid, stage, number]).encode())
 
 
-def begin(libc: ctypes.PyDLL, link: socket.socket, order: dict[str, Any], fds: list[int]) -> tuple[int, str, int]:
+def begin(
+    libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: dict[str, Any], fds: list[int]
+) -> tuple[int, str, int]:
     """Have a child begin, and wait until it is the program. Returns its pid (0: none), the stage, and the errno."""
     hear, tell = os.pipe()  # which says nothing, but that it is closed, if the program is executed
     flags = CLONE_PARENT | signal.SIGCHLD
     pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[platform.machine()], flags, 0, 0, 0, 0)))
     if pid == 0:
-        become(link, order, fds, tell)
+        become(link, daemon, order, fds, tell)
     os.close(tell)
     said = os.read(hear, 100).decode() if pid > 0 else f"fork {ctypes.get_errno()}"
     os.close(hear)
@@ -77,13 +79,15 @@ def begin(libc: ctypes.PyDLL, link: socket.socket, order: dict[str, Any], fds: l
     return max(pid, 0), stage, int(number or 0)
 
 
-def become(link: socket.socket, order: dict[str, Any], fds: list[int], tell: int) -> None:
+def become(link: socket.socket, daemon: int, order: dict[str, Any], fds: list[int], tell: int) -> None:
     """In the child: be the program. Does not return. The directory is entered with the rights of the user."""
     stage = "fork"
     try:
         os.setsid()
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
+        if os.getppid() != daemon:  # it died before the next one could find us by our stdout, and would start another
+            return
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
             signal.signal(ignored, signal.SIG_DFL)
         if order["umask"] is not None:
