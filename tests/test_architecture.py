@@ -1,6 +1,7 @@
 """The walls of the house, as tests: who may import whom, how large a room may be, what must be said at its door."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,21 @@ def test_the_daemon_core_starts_without_the_http_stack() -> None:
         "click",
         "multidict",
     }
+
+
+SILENCED = re.compile(r"#\s*(noqa|type:\s*ignore|nosec|pragma|fmt:\s*(off|skip))(?P<rest>.*)")
+
+
+def test_a_silenced_check_says_why() -> None:
+    """Which check it is, and the reason: behind it, or in a comment on the line above."""
+    for path in (*SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")):
+        above = ""
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if path != Path(__file__) and (silenced := SILENCED.search(line)):
+                which, _, why = silenced["rest"].partition("  # ")
+                assert "fmt" in silenced[1] or which, f"{path}:{number}: everything is silenced"
+                assert why or above.startswith("#"), f"{path}:{number}: the reason is missing"
+            above = line.strip()
 
 
 def test_no_vague_rooms() -> None:
