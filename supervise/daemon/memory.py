@@ -85,8 +85,14 @@ class Memory:
                 if key in self._aside:  # two of one name could not be told apart
                     self._journal.free(self._aside.pop(key))
                 slot = self._slots[key] = self._journal.allocate()
-            self._journal.write(slot, to_record(process))
+            record = to_record(process)
+            try:
+                self._journal.write(slot, record)
+            except ValueError:  # there is no room for all of it
+                self._journal.write(slot, shortened(record))
         except (JournalError, ValueError) as exc:
+            if key in self._slots:  # rather nothing than what was true once, of another process perhaps
+                self._journal.free(self._slots.pop(key))
             if not self.problem:
                 log.error("%s is not remembered beyond a crash: %s", process.namespec, exc)
             self.problem = str(exc)
@@ -131,6 +137,12 @@ def to_record(process: Process) -> Record:
         untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
         record["untold"] = untold
     return record
+
+
+def shortened(record: Record) -> Record:
+    """A record without what is only shown, and without pipes of earlier runs."""
+    pipes = {channel: inodes[:1] for channel, inodes in record["pipes"].items()}
+    return {**record, "reason": "", "exits": [], "pipes": pipes}
 
 
 def restore(process: Process, record: Record, handover: Handover) -> None:

@@ -15,7 +15,7 @@ from supervise.config.model import GroupConfig
 from supervise.core.events import Start, State, StateChanged
 from supervise.daemon.bus import Bus
 from supervise.daemon.memory import FACTS, MACHINE, Memory, fingerprint, is_alive, open_memory, to_record
-from supervise.daemon.process import Process
+from supervise.daemon.process import Exit, Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.system import journal as journal_module
 from supervise.system.handover import Handover
@@ -223,6 +223,34 @@ def test_names_that_are_too_long_are_told_and_run(tmp_path: Path, caplog: pytest
             await reach(supervisor, "n" * 3000, State.RUNNING)
             assert "does not fit" in supervisor.memory.problem
             assert caplog.text.count("is not remembered beyond a crash") == 1
+
+    run(story)
+
+
+def test_where_there_is_no_room_for_all_the_present_run_counts(tmp_path: Path) -> None:
+    """Never what was true of an earlier one: the next daemon would start a second copy beside this."""
+
+    async def story() -> None:
+        name = "n" * 300
+        async with remembering(tmp_path, group(sh(name, SLEEP))) as supervisor:
+            one, memory = process(supervisor, name), supervisor.memory
+            supervisor.tell(one, Start())
+            await reach(supervisor, name, State.RUNNING)
+            for _ in range(5):
+                one.add_exit(Exit(0.0, 1, "x" * 200, False, 0.0, ()))
+            memory.remember(one)
+            found = records(tmp_path)[name]
+            assert (found["pid"], found["start_time"], found["exits"]) == (one.machine.pid, one.start_time, [])
+            assert found["pipes"] == one.logs.inodes()
+            assert memory.problem == ""
+            at_that_moment = StateChanged("g", name, State.STARTING, State.RUNNING, True, 0, 1, 0.0)
+            one.untold = (at_that_moment,) * 100
+            memory.remember(one)
+            assert records(tmp_path) == {}
+            assert "does not fit" in memory.problem
+            one.untold = ()
+            memory.remember(one)
+            assert records(tmp_path)[name]["pid"] == one.machine.pid
 
     run(story)
 
