@@ -26,6 +26,7 @@ from supervise.daemon.logs import Logs
 from supervise.daemon.mainlog import install
 from supervise.daemon.memory import open_memory
 from supervise.daemon.pools import Pools
+from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
 from supervise.daemon.signals import Signals
 from supervise.daemon.supervisor import Supervisor
@@ -171,7 +172,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
-    commands.upgrader = Upgrade(ground, supervisor, reaper, report)
+    remembering = Remembering(supervisor)
+    commands.upgrader = Upgrade(ground, supervisor, reaper, report, remembering)
     _stay_in_touch(ground, supervisor)
     if not ground.pidfile.write():
         log.critical("could not write pidfile %s", ground.pidfile.path)
@@ -209,6 +211,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     finally:
         pools.close(forget=all(process.machine.pid is None for process in supervisor.processes()))
         report.close()
+        remembering.close()
         await ground.servers.close()
 
 

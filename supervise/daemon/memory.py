@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 from supervise.config.declare import Change
@@ -45,6 +46,7 @@ class Memory:
         """`identity` is one for this daemon and all before and after it."""
         self.handover, self.problem = handover, problem
         self.identity = identity or f"pid{os.getpid()}"
+        self.header: Record = {}
         self._journal = journal
         self._slots: dict[tuple[str, str], int] = {}
         self._records: dict[tuple[str, str], Record] = {}
@@ -96,6 +98,36 @@ class Memory:
             if not self.problem:
                 log.error("%s is not remembered beyond a crash: %s", process.namespec, exc)
             self.problem = str(exc)
+
+    @property
+    def path(self) -> str | None:
+        """The journal's file; None without one."""
+        return self._journal.path if self._journal is not None else None
+
+    @property
+    def intact(self) -> bool:
+        """Whether the next daemon will find it."""
+        return self._journal is not None and self._journal.intact
+
+    def renew(self, processes: Iterable[Process]) -> bool:
+        """If somebody has removed the journal, make it anew, with these; whether that was done. Never raises."""
+        if self._journal is None or self._journal.intact:
+            return False
+        try:
+            journal = Journal(f"{place(self.identity)}/state")
+        except JournalError as exc:
+            if str(exc) != self.problem:
+                log.error("%s was removed, and programs will not survive a crash: %s", self._journal.path, exc)
+            self.problem = str(exc)
+            return False
+        log.warning("%s was removed; made it anew", self._journal.path)
+        journal.clear()
+        journal.begin(self.header)
+        self._journal.close(remove=False)
+        self._journal, self._slots, self._aside, self.problem = journal, {}, {}, ""
+        for process in processes:
+            self.remember(process)
+        return True
 
     @property
     def directory(self) -> str | None:
@@ -232,5 +264,7 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
     elif journal.damaged:
         what = "there may be programs running that this daemon does not know, and starts once more"
         log.critical("%d records of %s are damaged: %s", journal.damaged, path, what)
-    journal.begin({"boot": boot, "pidfile": pidfile, "pid": os.getpid()})
-    return Memory(journal, handover, identity=identity)
+    memory = Memory(journal, handover, identity=identity)
+    memory.header = {"boot": boot, "pidfile": pidfile, "pid": os.getpid()}
+    journal.begin(memory.header)
+    return memory

@@ -24,6 +24,7 @@ from supervise.config.model import Config
 from supervise.core.events import DaemonState
 from supervise.daemon.ground import API, KEEPER, Ground, StartError, complaint
 from supervise.daemon.memory import is_alive
+from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
@@ -53,8 +54,11 @@ class Upgrade:
     `amid` tells to be under way.
     """
 
-    def __init__(self, ground: Ground, supervisor: Supervisor, reaper: Reaper, report: Report) -> None:
+    def __init__(
+        self, ground: Ground, supervisor: Supervisor, reaper: Reaper, report: Report, remembering: Remembering
+    ) -> None:
         self._ground, self._supervisor, self._reaper, self._report = ground, supervisor, reaper, report
+        self._remembering = remembering
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._rehearsing = False
@@ -127,6 +131,8 @@ class Upgrade:
         """Be replaced; returns never. Raises UpgradeError, OSError. The loop stands still meanwhile."""
         if self._supervisor.state is not DaemonState.RUNNING:
             raise UpgradeError("the daemon is ending")
+        if self._supervisor.memory.path and not self._remembering.look():
+            raise UpgradeError("what is remembered of programs was removed, and cannot be written again")
         ground, descriptors = self._ground, self._ground.handover.held
         if ground.keeper:
             descriptors[KEEPER] = ground.keeper.sock.fileno()

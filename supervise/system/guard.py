@@ -1,4 +1,4 @@
-"""Noticing that the control socket was deleted, and making it anew (cleaners of /tmp do that)."""
+"""Noticing that a file of ours was deleted, as cleaners of /tmp do, and making a control socket anew."""
 
 import asyncio
 import ctypes
@@ -16,6 +16,32 @@ IN_ATTRIB, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x4, 0x40, 0x80, 0
 IN_DELETE_SELF, IN_MOVE_SELF, IN_ONLYDIR = 0x400, 0x800, 0x1000000
 SOCKET_EVENTS = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
 DIRECTORY_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+
+
+class FileGuard:
+    """Calls `changed` in the loop when a file may have been removed or renamed (inotify(7)): see then what is there."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str, changed: Callable[[], object]) -> None:
+        self._loop, self._changed = loop, changed
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            logger.warning("%s is not watched: %s", path, os.strerror(ctypes.get_errno()))
+            return
+        libc.inotify_add_watch(self._fd, os.fsencode(path), SOCKET_EVENTS)
+        loop.add_reader(self._fd, self._readable)
+
+    def _readable(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._fd, 65536)
+        self._changed()
+
+    def close(self) -> None:
+        """Stop watching."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            os.close(fd)
 
 
 class SocketGuard:

@@ -93,6 +93,14 @@ class Journal:
         self._generations.pop(slot, None)
         self._free.append(slot)
 
+    @property
+    def intact(self) -> bool:
+        """Whether the file is still to be found by its name."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
+        except OSError:
+            return False
+
     def close(self, *, remove: bool) -> None:
         """Close the file, and `remove` it, with the directory made for it, if there is nothing to remember."""
         self._map.close()
