@@ -257,5 +257,6 @@ def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:
     ground.main_log.reconfigure(new.daemon, foreground=ground.foreground)
     if not ground.foreground:
         os.umask(new.daemon.umask)
+        supervisor.spawning.close()  # what spawns for us has the old one
     supervisor.serverurl = new.serverurl
     ground.config = new

@@ -18,6 +18,7 @@ from supervise.system import forker
 from supervise.system.reap import Reaper
 
 TRIES = 2
+PATIENCE = 3.0  # seconds for one step of a start, before another way is taken
 ANSWER = 100  # bytes, at most
 TITLE = ("forker", "of", "supervise")  # for ps(1)
 AVAILABLE = platform.machine() in forker.CLONE and ctypes.sizeof(ctypes.c_void_p) == 8
@@ -71,6 +72,7 @@ class Forker:
             )
             process.returncode = 0  # reaping is the reaper's business
             failed.pop_all()
+        ours.settimeout(PATIENCE)
         self._link, self._pid = ours, process.pid
         self._reaper.watch(self._pid, lambda *_: self._gone(process.pid))
         assert process.stdin is not None
@@ -104,7 +106,7 @@ class Forker:
                 return None
             try:
                 self._link.sendmsg([message], rights, socket.MSG_NOSIGNAL)
-            except BrokenPipeError:  # it has been killed, and we have not reaped it yet
+            except (BrokenPipeError, TimeoutError):  # it has been killed, and we have not reaped it yet; or stopped
                 self.close()
                 continue
             except OSError:  # EMSGSIZE: so long an environment is nothing for us
@@ -114,13 +116,19 @@ class Forker:
 
     def _answer(self, link: socket.socket) -> int | None:
         """The answers to an order (see `forker`). Raises NotStarted."""
-        known = 0
+        known, killed = 0, False
         while True:
             try:
                 message = link.recv(ANSWER)
             except ConnectionResetError:
                 message = b""
-            if not message:  # the forker was killed: its child goes on, if there is one
+            except TimeoutError:  # the forker is stopped, or its child waits for a disk that hangs
+                message = b""
+                if not killed and self._pid:
+                    os.kill(self._pid, signal.SIGKILL)
+                    killed = True
+                    continue
+            if not message:  # the forker was killed. Its child goes on if it was ready, and else cannot say that it is
                 self.close()
                 return known or None
             pid, stage, number = json.loads(message)

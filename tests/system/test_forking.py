@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from supervise.system import forking
 from supervise.system.forking import Forker, NotStarted
 from supervise.system.reap import Reaper
 from tests.tools import alive, wait_for
@@ -100,6 +101,38 @@ def test_a_forker_that_is_killed_before_it_acts_has_started_nothing(forker: Fork
     threading.Timer(0.1, os.kill, (forker.pid, signal.SIGKILL)).start()
     assert forker.order("/bin/touch", str(tmp_path / "file")) is None
     assert not (tmp_path / "file").exists()
+
+
+def test_a_forker_that_stands_still_does_not_stop_us(
+    forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forking, "PATIENCE", 0.3)
+    assert status_of(forker.order("/bin/true")) == 0
+    os.kill(forker.pid, signal.SIGSTOP)
+    assert forker.order("/bin/touch", str(tmp_path / "file")) is None
+    assert forker.pid == 0
+    assert not (tmp_path / "file").exists()
+    assert status_of(forker.order("/bin/true")) == 0
+
+
+def test_a_child_that_was_given_up_does_not_begin(
+    forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held up where a disk might: between its birth and its program."""
+    monkeypatch.setattr(forking, "PATIENCE", 0.3)
+    hook = b"    try:\n        os.setsid()\n"
+    assert hook in forker._program
+    forker._program = forker._program.replace(hook, hook + b"        os.kill(os.getpid(), signal.SIGSTOP)\n")
+    assert forker.order("/bin/touch", str(tmp_path / "file")) is None
+    [child] = [pid for pid in children() if pid != forker.pid]
+    os.kill(child, signal.SIGCONT)
+    assert status_of(child) != 0
+    assert not (tmp_path / "file").exists()
+
+
+def children() -> list[int]:
+    with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
+        return [int(word) for word in file.read().split()]
 
 
 @pytest.mark.parametrize("ready", [True, False])
