@@ -175,7 +175,7 @@ class Commands:
 
         try:
             async with asyncio.timeout(seconds):
-                await self.supervisor.until(process, reached)
+                await process.until(reached)
         except TimeoutError:
             detail = f"{spec} is {process.state.name}, not {goal}, after {seconds:g} seconds"
             raise NotInTimeError(Fault.FAILED, detail) from None

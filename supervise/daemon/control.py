@@ -83,7 +83,7 @@ class Control:
                 return not wait and machine.pid is not None
             return machine.state is not State.STOPPING or not wait
 
-        await self._supervisor.until(process, settled)
+        await process.until(settled)
         if process.removed:
             return result("start", process, Fault.BAD_NAME, process.namespec)
         if machine.state in (State.STARTING, State.RUNNING, State.EXITED, State.STOPPING):  # EXITED: it was RUNNING
@@ -116,7 +116,7 @@ class Control:
         while wait:
             try:
                 async with asyncio.timeout(STOP_NOTICE):
-                    await self._supervisor.until(process, lambda: process.state is not State.STOPPING)
+                    await process.until(lambda: process.state is not State.STOPPING)
                 break
             except TimeoutError:
                 log.info("waiting for %s to stop", process.name)

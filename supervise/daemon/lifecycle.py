@@ -45,9 +45,10 @@ class Lifecycle:
     def begin(self, config: Config) -> None:
         """Make all groups active that are not yet, and start what is to start by itself."""
         self.config = config
-        for group in config.groups:
-            if group.name not in self._supervisor.groups:
-                self._supervisor.add_group(group)
+        with self._supervisor.together():
+            for group in config.groups:
+                if group.name not in self._supervisor.groups:
+                    self._supervisor.add_group(group)
         self._supervisor.enter(DaemonState.RUNNING)
         recalled = self._supervisor.memory.recalled
         self._supervisor.autostart(p for p in self._supervisor.processes() if (p.group, p.name) not in recalled)

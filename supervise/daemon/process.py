@@ -79,6 +79,25 @@ class Process:
     told: Any = None  # the last `daemon.info.Facts` of it
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
 
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until `reached()` holds after something has happened to it, or it is removed."""
+        if self.removed or reached():
+            return
+        waiter = (reached, asyncio.get_running_loop().create_future())
+        self.waiters.append(waiter)
+        try:
+            await waiter[1]
+        finally:
+            if waiter in self.waiters:
+                self.waiters.remove(waiter)
+
+    def wake(self) -> None:
+        """Something has happened: let those go on who have waited for it."""
+        for waiter in [waiter for waiter in self.waiters if self.removed or waiter[0]()]:
+            self.waiters.remove(waiter)
+            if not waiter[1].done():
+                waiter[1].set_result(None)
+
     def add_exit(self, end: Exit) -> None:
         """Keep the facts about an end, for a while."""
         self.exits = (*self.exits, end)[-EXITS_KEPT:]

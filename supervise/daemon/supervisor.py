@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from supervise.config.model import GroupConfig, ProgramConfig
@@ -65,6 +66,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Process, Event]] = deque()
         self._draining = False
+        self._together, self._left = False, list[Process]()  # what a daemon before us left, and is not taken up yet
         self.trees = Trees(self.memory.identity, lambda process: self.tell(process, Swept()))
         self.spawning = Spawning(logs, self.memory, self.sockets, self.trees, reaper, self._spawn)
         self.heard: Callable[[str], bool] = lambda _: False  # whether an event listener has asked for that type
@@ -89,8 +91,20 @@ class Supervisor:
         self.regroup(group)
         if record is not None:
             restore(process, record, self.memory.handover)
-            self._continue(process)
+            self._left.append(process)
+            if not self._together:
+                self._take_up()
         return process
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Inside, groups are added of which each may hear what has become of the others' processes meanwhile."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            self._take_up()
 
     def regroup(self, group: Group) -> None:
         """The members or the options of a group have changed: have those look who set their `wiring`."""
@@ -119,9 +133,7 @@ class Supervisor:
         self.sockets.release(process)
         self.trees.forget(process)
         process.logs.close()
-        for _, waiter in process.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        process.wake()
 
     def processes(self) -> Iterator[Process]:
         """Iterate over all processes, group by group."""
@@ -181,10 +193,7 @@ class Supervisor:
             process.untold = ()
             self.memory.remember(process)  # listeners have been told
         self._arm(process)
-        for waiter in [waiter for waiter in process.waiters if waiter[0]()]:
-            process.waiters.remove(waiter)
-            if not waiter[1].done():
-                waiter[1].set_result(None)
+        process.wake()
 
     def _arm(self, process: Process) -> None:
         self.sockets.follow(process)
@@ -292,6 +301,11 @@ class Supervisor:
 
     # After a daemon before us
 
+    def _take_up(self) -> None:
+        left, self._left = self._left, []
+        for process in left:
+            self._continue(process)
+
     def _continue(self, process: Process) -> None:
         """Take a restored process up where it stood: adopted, ended meanwhile, or about to be spawned."""
         machine = process.machine
@@ -334,20 +348,6 @@ class Supervisor:
         else:
             self.tell(process, SpawnFailed("the daemon ended before it was spawned"))
 
-    # Waiting
-
-    async def until(self, process: Process, reached: Callable[[], bool]) -> None:
-        """Wait until `reached()` holds after some event of `process`, or the process is removed."""
-        if process.removed or reached():
-            return
-        waiter = (reached, self._loop.create_future())
-        process.waiters.append(waiter)
-        try:
-            await waiter[1]
-        finally:
-            if waiter in process.waiters:
-                process.waiters.remove(waiter)
-
     async def stop(self, processes: Iterable[Process]) -> None:
         """Stop these at once, the highest priority signalled first, and wait until all are at rest."""
         pending = ordered = sorted(processes, key=lambda process: process.config.priority, reverse=True)
@@ -355,5 +355,5 @@ class Supervisor:
             for process in pending:
                 self.tell(process, Stop())
             for process in pending:
-                await self.until(process, partial(getattr, process, "at_rest"))
+                await process.until(partial(getattr, process, "at_rest"))
             pending = [process for process in ordered if not process.at_rest]  # somebody has started it again

@@ -79,7 +79,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def reach(supervisor: Supervisor, name: str, state: State) -> None:
     """Wait until a process is in `state`."""
     one = process(supervisor, name)
-    await asyncio.wait_for(supervisor.until(one, lambda: one.state is state), PATIENCE)
+    await asyncio.wait_for(one.until(lambda: one.state is state), PATIENCE)
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:

@@ -156,7 +156,7 @@ def test_no_client_notices_a_crash(tmp_path: Path, where: SocketConfig) -> None:
                 old = one.machine.pid
                 supervisor.send(one, 9)
                 waiting = asyncio.ensure_future(ask(where))
-                await supervisor.until(one, lambda old=old: one.state is State.RUNNING and one.machine.pid != old)
+                await one.until(lambda old=old: one.state is State.RUNNING and one.machine.pid != old)
                 assert await waiting == one.machine.pid
             while one.state is not State.EXITED:
                 if one.state is State.RUNNING:

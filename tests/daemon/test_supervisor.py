@@ -231,7 +231,7 @@ def test_a_process_that_cannot_be_signalled_is_unknown(tmp_path: Path) -> None:
 def test_waiting_for_a_process_ends_when_it_is_removed(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(sh("p", SLEEP))) as supervisor:
-            waiting = asyncio.ensure_future(supervisor.until(process(supervisor, "p"), lambda: False))
+            waiting = asyncio.ensure_future(process(supervisor, "p").until(lambda: False))
             await asyncio.sleep(0)
             supervisor.remove_group("p")
             await asyncio.wait_for(waiting, 30)

@@ -210,3 +210,21 @@ def test_after_a_good_end_nothing_is_kept(supervisors: Supervisors, place: Path)
     assert any(journal.exists() for journal in journals(place))
     assert daemon.stop() == 0
     assert not any(journal.exists() for journal in journals(place))
+
+
+@pytest.mark.parametrize("priority", [-1, 2000])
+def test_what_ended_while_there_was_no_daemon_is_heard_by_all(
+    place: Path, supervisors: Supervisors, priority: int
+) -> None:
+    """Also by a listener whose group comes after the program's."""
+    prepare(place)
+    (place / "go").touch()
+    hears = POOL.replace("REMOTE_COMMUNICATION", "PROCESS_STATE_EXITED") + f"priority = {priority}\n"
+    daemon = supervisors.start("supervise", f"{hears}[program:p]\ncommand = sleep 1000\n", place=place)
+    daemon.wait_state("hears", "RUNNING")
+    pid = daemon.wait_state("p", "RUNNING")["pid"]
+    daemon.stop(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(pid))
+    supervisors.run("supervise", daemon.config, place)
+    wait_for((place / "events").exists, "its end is heard")
