@@ -295,6 +295,7 @@ class DaemonConfig:
     gid: int | None = None
     directory: str | None = option("The directory to be in, when it daemonises.", values.DIRECTORY, None)
     strip_ansi: bool = option("Strip ANSI escapes from the logs of programs.", values.BOOLEAN, False)
+    follow_links: bool = option("Let others' links lead to logs, also where we are root.", values.BOOLEAN, False)
     environment: tuple[tuple[str, str], ...] = option(
         "Variables for all programs; also usable as %(ENV_X)s in other sections.", values.ENVIRONMENT, ()
     )

@@ -37,6 +37,7 @@ from supervise.system.daemonize import secure_descriptors
 from supervise.system.handover import Handover
 from supervise.system.journal import JournalError
 from supervise.system.keeper import FORWARDED
+from supervise.system.links import Trust
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
 
@@ -89,6 +90,7 @@ async def _live(ground: Ground) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until there are `Signals`: none is lost, or kills by default
     loop.set_exception_handler(Complaints())
     daemon = config.daemon
+    Trust.everybody = daemon.follow_links
     logs = Logs(
         loop,
         childlogdir=daemon.childlogdir,
@@ -253,7 +255,7 @@ def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:
             log.warning("[supervisord] %s has changed; that takes effect when the daemon is started again", option)
     logs = supervisor.logs
     logs.childlogdir, logs.identifier = new.daemon.childlogdir, new.daemon.identifier
-    logs.strip_ansi = new.daemon.strip_ansi
+    logs.strip_ansi, Trust.everybody = new.daemon.strip_ansi, new.daemon.follow_links
     ground.main_log.reconfigure(new.daemon, foreground=ground.foreground)
     if not ground.foreground:
         os.umask(new.daemon.umask)

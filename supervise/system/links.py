@@ -12,6 +12,12 @@ _PLACE = os.O_PATH | os.O_CLOEXEC
 _CHECK = ""  # among names: up to here a link of somebody else has led
 
 
+class Trust:
+    """Of the whole process: whether links of everybody are followed (`follow_links`)."""
+
+    everybody = False
+
+
 class _Link(NamedTuple):
     owner: int
     target: str
@@ -23,9 +29,9 @@ def open_log(path: str, flags: int, mode: int = 0o666) -> int:
     Not followed is a link in the file's own place if its directory belongs to another user or to everybody, or to a
     group and the link is not root's; and on the way there a link of another user to a directory of root's. The ways of
     links are looked at like the path itself, and everything through its descriptor, so that nobody can change it after
-    the look. Raises OSError; ELOOP for such a link.
+    the look. Raises OSError; ELOOP for such a link. Where everybody is trusted it is just `os.open`.
     """
-    if os.geteuid() != 0:
+    if Trust.everybody or os.geteuid() != 0:
         return os.open(path, flags, mode)
     try:
         folder, names, links = os.open(".", _PLACE), [*reversed(Path(path).parts)], 0

@@ -597,6 +597,21 @@ def test_b66_logs_follow_no_link_of_somebody_else(supervisors: Supervisors) -> N
     wait_for(lambda: "overwritten" in target.read_text(), "supervisord follows it, as root")
 
 
+def test_b66_but_who_wants_it_can_have_it(supervisors: Supervisors) -> None:
+    need_root()
+    place = supervisors.place()
+    (place / "theirs").mkdir()
+    (place / "theirs" / "out.log").symlink_to(place / "target")
+    os.chown(place / "theirs", pwd.getpwnam("nobody").pw_uid, -1)
+    text = f"[program:web]\ncommand = sh -c 'echo here; exec sleep 1000'\nstdout_logfile = {place}/theirs/out.log\n"
+    daemon = supervisors.start("supervise", text, supervisord="follow_links = true\n", place=place)
+    wait_for(lambda: daemon.read("target") == "here\n")
+    daemon.config.write_text(daemon.config.read_text().replace("follow_links = true", ""))
+    daemon.rpc.supervisor.restart()
+    wait_for(lambda: f"{place}/theirs/out.log" in daemon.log, "until a reload takes it back")
+    assert daemon.read("target") == "here\n"
+
+
 def test_b66_nor_is_root_led_astray_on_the_way_there(supervisors: Supervisors) -> None:
     """Neither to write nor to read: the program's user has put a link in the place of his directory of logs."""
     need_root()
