@@ -10,6 +10,7 @@ from typing import Any
 HALF = re.compile(rb"<[^@]*")  # a passage, or a token, that was cut off by the end of its run
 HEAD = re.compile(rb"(\S+) (\d+-\d+) ([12]) (\d+) ")
 ENDED = re.compile(r"(?:exited|terminated): (\S+) \((?:exit status (\d+)|terminated by (SIG\w+))")
+LATE = 10.0  # seconds in which passages may be taken out of order: a new daemon reads one pipe after the other
 COMMON = ("SIGTERM", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2")  # these may come before a run has a ledger
 
 
@@ -162,7 +163,7 @@ def judge_events(
         lost = {said: at for said, at in wanted.items() if said not in heard}
         for begun, over in reloads:  # what waited, perhaps for long: all that came after the last one that was heard
             since = max((wanted[said] for said in heard if wanted.get(said, begun) < begun), default=0.0)
-            lost = {said: at for said, at in lost.items() if not since - 1 < at < over + 1}
+            lost = {said: at for said, at in lost.items() if not since - LATE < at < over + 1}
         if lost:
             wrong.append(f"{path.name}: {len(lost)} of {len(wanted)} events lost: {sorted(lost.items())[:5]}")
         if unknown := [said for said in heard if said not in wanted and said not in last and "number-" not in said]:
