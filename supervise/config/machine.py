@@ -74,6 +74,14 @@ def _certificate(certfile: str, keyfile: str | None, client_ca: str | None) -> N
         context.load_verify_locations(client_ca)
 
 
+def _tempdir() -> str:
+    """Where temporary files go; where nothing can be written (a read-only container), where they would."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/tmp"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The defaults are this machine, now. The callables raise KeyError for what does not exist."""
@@ -82,7 +90,7 @@ class Machine:
     node: str = dataclasses.field(default_factory=platform.node)
     cwd: str = dataclasses.field(default_factory=os.getcwd)
     uid: int = dataclasses.field(default_factory=os.getuid)
-    tempdir: str = dataclasses.field(default_factory=tempfile.gettempdir)
+    tempdir: str = dataclasses.field(default_factory=_tempdir)
     user_id: Callable[[str], int] = _user_id
     group_id: Callable[[str], int] = _group_id
     known_uid: Callable[[int], bool] = _known_uid

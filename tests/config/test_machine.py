@@ -1,6 +1,7 @@
 import grp
 import os
 import pwd
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,13 @@ def test_this_machine(tmp_path: Path) -> None:
     assert not here.is_writable(str(tmp_path / "no" / "new"))
     here.require_factory("supervisor.rpcinterface:make_main_rpcinterface", "rpcinterface:supervisor")
     here.require_factory("os:path.join", "rpcinterface:x")
+
+
+def test_where_no_temporary_file_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a read-only container: that is no reason not to start."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_get_candidate_names", lambda: iter(["no/such"] * 1000))
+    assert Machine().tempdir == "/tmp"
 
 
 @pytest.mark.parametrize(
