@@ -1,5 +1,6 @@
 """Fixtures for every test: directories, running daemons, and which of the two supervisors."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ pytest.register_assert_rewrite("tests.daemons", "tests.tools", "tests.compat.pai
 
 from tests.certificates import Certificates
 from tests.daemons import KINDS, Kind, Supervisors
+
+# A shell starts what is to run in the background with these ignored, and everything that we start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture
