@@ -65,7 +65,6 @@ class Forker:
                 stdin=subprocess.PIPE,
                 stdout=quiet,
                 stderr=quiet,
-                cwd="/",
                 env={},
                 pass_fds=[number],
                 start_new_session=True,
