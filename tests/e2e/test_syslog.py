@@ -42,6 +42,12 @@ syslog_format = rfc5424
 """
 
 
+def listens(kind: str, port: int) -> bool:
+    """Whether there is a socket for it (proc_pid_net(5))."""
+    with open(f"/proc/net/{kind}") as file:
+        return any(line.split()[1].endswith(f":{port:04X}") for line in file)
+
+
 def test_rsyslog_understands_us(supervisors: Supervisors) -> None:
     place = supervisors.place()
     udp, tcp = free_ports(2)
@@ -54,6 +60,7 @@ def test_rsyslog_understands_us(supervisors: Supervisors) -> None:
     with (place / "rsyslog.out").open("wb") as output:
         server = subprocess.Popen(argv, stdout=output, stderr=output)
     try:
+        wait_for(lambda: (place / "log").exists() and listens("udp", udp) and listens("tcp", tcp), "rsyslog listens")
         daemon = supervisors.start("supervise", programs, "syslog_facility = daemon", place=place)
         pid = daemon.wait_state("udp", "RUNNING")["pid"]
         tcp_pid = daemon.wait_state("tcp", "RUNNING")["pid"]

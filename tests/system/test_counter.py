@@ -69,6 +69,6 @@ def test_without_room(tmp_path: Path) -> None:
         assert counter.take() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert counter.take() == 1
     assert Counter(str(tmp_path / "one")).take() == 2

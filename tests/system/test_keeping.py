@@ -123,7 +123,7 @@ def test_what_is_given_up_meanwhile_is_not_kept_waiting() -> None:
         for number in range(1000):
             keeper.hold(f"pipe-{number}", 0)
             keeper.release(f"pipe-{number}")
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
         keeper.hold("last", 0)
         held = set[str]()
         while "last" not in held:

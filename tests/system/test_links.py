@@ -144,4 +144,4 @@ def test_no_descriptor_is_left(place: Path) -> None:
     for path in ("home/logs/x.log", "etc/x.log", "no/x.log", "var/x.log"):
         with contextlib.suppress(OSError):
             os.close(open_log(str(place / path), os.O_RDONLY))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -218,7 +218,7 @@ def test_close_gives_everything_back() -> None:
         reader = Reader(pump)
         assert pump.close()
         os.close(reader.end)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert not threads()
 
 

@@ -459,7 +459,7 @@ def test_a_thousand_failures_leave_nothing() -> None:
         file = "/bin/cat" if number % 3 != 1 else "/etc/passwd"
         with pytest.raises(SpawnError):
             spawn(config, file, ["cat"], dict(config.environment), stdout=null, stderr=null, forker=Run.forker)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= set(before)
     with suppress(ChildProcessError):  # there is none at all
         assert os.waitpid(-1, os.WNOHANG) == (0, 0), "none but the forker"
     os.close(null)
