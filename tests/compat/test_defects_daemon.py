@@ -258,6 +258,7 @@ def test_b53_what_fails_in_the_background_is_told(supervisors: Supervisors) -> N
 
 
 def test_b54_no_warning_of_the_interpreter_reaches_a_terminal(tmp_path: Path) -> None:
+    """supervisord's appears with setuptools 80.9 to 81 only; the tests need an older one, so it is not asked."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     for command in ([*daemon_command("supervise"), "--version"], [*client_command("supervise"), "--version"]):
         done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
@@ -294,6 +295,7 @@ def test_b55_files_are_utf8_in_every_locale(supervisors: Supervisors) -> None:
 
 
 def test_b56_running_as_root_on_purpose_is_no_alarm(supervisors: Supervisors) -> None:
+    """Here as there; `user=root` is how to say that it is meant."""
     need_root()
     assert " CRIT Supervisor is running as root" in supervisors.start("supervise", "").log
     assert "running as root" not in supervisors.start("supervise", "", "user = root\n").log

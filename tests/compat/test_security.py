@@ -454,6 +454,38 @@ def as_nobody(daemon: Daemon, verb: str, *gids: int) -> str:
     return done.stdout
 
 
+def test_b64_who_reaches_supervisords_socket_may_do_everything(supervisors: Supervisors) -> None:
+    """What our roles are for: one request of a user who was only meant to look ends the real one."""
+    need_root()
+    open_to_all = "[unix_http_server]\nchmod = 0777\n"
+    script = (
+        "import socket,sys,http.client;c=http.client.HTTPConnection('x');s=socket.socket(socket.AF_UNIX);"
+        "s.connect(sys.argv[1]);c.sock=s;"
+        "c.request('POST','/RPC2','<methodCall><methodName>supervisor.shutdown</methodName></methodCall>',"
+        "{'Content-Type':'text/xml'});print(c.getresponse().read().decode())"
+    )
+    python = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+    cases: dict[Kind, bool] = {"supervise": False, "supervisord": True}
+    for kind, obeyed in cases.items():
+        own = open_to_all + ("read_groups = nogroup\n" if kind == "supervise" else "")
+        daemon = supervisors.start(kind, own)
+        done = subprocess.run(
+            [python, "-c", script, str(daemon.socket)],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            user="nobody",
+            group="nogroup",
+            extra_groups=[],
+        )
+        assert ("<boolean>1</boolean>" in done.stdout) is obeyed, done
+        assert ("needs the role admin" in done.stdout) is not obeyed, done
+        if obeyed:
+            assert daemon.process.wait(60) == 0
+        else:
+            assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
+
+
 def start_for(supervisors: Supervisors, own: str) -> Daemon:
     """Our daemon, with a socket that everybody may connect to, and these options of it."""
     place = supervisors.place()
