@@ -106,6 +106,7 @@ def test_nothing_of_a_tree_is_left(supervisors: Supervisors, tree: str, scope: s
 def test_a_second_instance_touches_nothing(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", sleepers("web"))
     pid = daemon.wait_state("web", "RUNNING")["pid"]
+    daemon.wait_log("without any HTTP authentication")  # the last line, which may come after the first answer
     before = (
         daemon.log,
         (daemon.place / "main.pid").read_text(),
