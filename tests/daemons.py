@@ -103,6 +103,20 @@ def sleepers(*names: str) -> str:
     return "".join(f"[program:{name}]\ncommand = sleep 1000\nstartsecs = 0\n" for name in names)
 
 
+# Sections of a program whose output shows what is missing or doubled, and of one that says what it is told.
+LINES = """\
+[program:lines]
+command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
+stdout_logfile = {place}/lines.log
+startsecs = 0
+"""
+CAT = """\
+[program:cat]
+command = cat
+stdout_logfile = {place}/cat.log
+startsecs = 0
+"""
+
 # Sections of programs that cannot be started: there is no such file, it may not be executed, it ends too soon.
 UNSTARTABLE = """\
 [program:bad]
@@ -283,6 +297,11 @@ class Supervisors:
         config = place / "s.conf"
         config.write_text(configuration(place, programs, supervisord))
         return self.run(kind, config, place, options=options, env=env, prefix=prefix)
+
+    def another(self, daemon: Daemon) -> Daemon:
+        """The daemon after one that is killed."""
+        daemon.stop(signal.SIGKILL)
+        return self.run(daemon.kind, daemon.config, daemon.place)
 
     def run(
         self,

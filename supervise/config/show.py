@@ -78,13 +78,8 @@ def server_values(server: ServerConfig) -> dict[str, Any]:
     else:
         shown |= {"family": "AF_INET", "host": server.host, "port": server.port}
     shown |= {"username": server.username, "password": HIDDEN if server.password else server.password}
-    for key in (
-        *LOCALS,
-        "pam_service",
-        "certfile",
-        "keyfile",
-        "client_ca",
-    ):  # supervisord has none of these: they are shown where they are set
+    # supervisord has none of these: they are shown where they are set
+    for key in (*LOCALS, "pam_service", "certfile", "keyfile", "client_ca"):
         if value := getattr(server, key, None):
             shown[key] = list(value) if isinstance(value, tuple) else value
     return shown

@@ -14,7 +14,24 @@ from tests.tools import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-PROGRAMS = """
+# Programs that are refused, each in its way.
+REFUSED = """\
+[program:folder]
+command = /tmp
+autostart = false
+[program:plainfile]
+command = /etc/passwd
+autostart = false
+[program:unbalanced]
+command = sh -c "echo
+autostart = false
+[program:failing]
+command = sh -c 'exit 3'
+autostart = false
+startretries = 0
+"""
+PROGRAMS = (
+    """
 [program:cat]
 command = cat
 startsecs = 0
@@ -69,23 +86,9 @@ autostart = false
 command = there-is-no-such-command
 autostart = false
 
-[program:folder]
-command = /tmp
-autostart = false
-
-[program:plainfile]
-command = /etc/passwd
-autostart = false
-
-[program:unbalanced]
-command = sh -c "echo
-autostart = false
-
-[program:failing]
-command = sh -c 'exit 3'
-autostart = false
-startretries = 0
-
+"""
+    + REFUSED
+    + """
 [program:done]
 command = sh -c 'echo done; exit 0'
 startsecs = 0
@@ -100,6 +103,7 @@ autorestart = false
 command = sh -c 'printf "first\\nsecond\\n"; printf "bad\\n" >&2; exec sleep 1000'
 startsecs = 0
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +343,8 @@ def test_a_variable_that_is_taken_away(supervisors: Supervisors) -> None:
     assert "contains names ('ENV_SECONDS')" in ours["faultString"]
 
 
-ALL = """
+ALL = (
+    """
 [program:talker]
 command = sh -c 'echo out; echo err >&2; exec sleep 1000'
 startsecs = 0
@@ -352,19 +357,9 @@ stderr_logfile = NONE
 [program:missing]
 command = /does/not/exist
 autostart = false
-[program:folder]
-command = /tmp
-autostart = false
-[program:plainfile]
-command = /etc/passwd
-autostart = false
-[program:unbalanced]
-command = sh -c "echo
-autostart = false
-[program:failing]
-command = sh -c 'exit 3'
-autostart = false
-startretries = 0
+"""
+    + REFUSED
+    + """\
 [program:patient]
 command = sleep 1000
 autostart = false
@@ -379,6 +374,7 @@ command = sleep 1000
 autostart = false
 startsecs = 0
 """
+)
 WITHOUT_PATIENCE = re.sub(r"(?s)\[program:patient\].*?(?=\[)", "", ALL)
 
 

@@ -1,33 +1,27 @@
 """Somebody removes what the daemon remembers, and nothing comes of it."""
 
 import shutil
-import signal
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from tests.daemons import Daemon, Supervisors, journals
+from tests.daemons import CAT, LINES, Daemon, Supervisors, journals
 from tests.tools import wait_for
 
-PROGRAMS = """
-[program:lines]
-command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
-stdout_logfile = {place}/lines.log
-startsecs = 0
-[program:cat]
-command = cat
-stdout_logfile = {place}/cat.log
-startsecs = 0
+PROGRAMS = (
+    LINES
+    + CAT
+    + """\
 [program:off]
 command = sleep 1000
 autostart = false
 """
+)
 
 
 def killed(supervisors: Supervisors, daemon: Daemon) -> Daemon:
-    daemon.stop(signal.SIGKILL)
-    return supervisors.run("supervise", daemon.config, daemon.place)
+    return supervisors.another(daemon)
 
 
 def upgraded(supervisors: Supervisors, daemon: Daemon) -> Daemon:

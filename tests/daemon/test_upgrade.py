@@ -13,18 +13,10 @@ import pytest
 
 from supervise.daemon.upgrade import REHEARSAL
 from supervise.system.journal import SCHEMA
-from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment, proxy
+from tests.daemons import CAT, LINES, Daemon, Supervisors, configuration, daemon_command, environment, proxy
 from tests.tools import wait_for
 
-PROGRAMS = """
-[program:lines]
-command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
-stdout_logfile = {place}/lines.log
-[program:cat]
-command = cat
-stdout_logfile = {place}/cat.log
-startsecs = 0
-"""
+PROGRAMS = LINES + CAT
 
 
 def upgrade(daemon: Daemon, times: int = 1) -> None:

@@ -102,8 +102,7 @@ def test_killed_with_a_keeper(place: Path) -> None:
 
 
 def killed(supervisors: Supervisors, daemon: Daemon) -> Daemon:
-    daemon.stop(signal.SIGKILL)
-    return supervisors.run("supervise", daemon.config, daemon.place)
+    return supervisors.another(daemon)
 
 
 def upgraded(supervisors: Supervisors, daemon: Daemon) -> Daemon:

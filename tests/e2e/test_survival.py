@@ -13,20 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemons import Supervisors, client_command, configuration, daemon_command, environment, proxy
+from tests.daemons import CAT, LINES, Supervisors, client_command, configuration, daemon_command, environment, proxy
 from tests.tools import PATIENCE, ROOT, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
-PROGRAMS = """
-[program:lines]
-command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
-stdout_logfile = {place}/lines.log
-startsecs = 0
-[program:cat]
-command = cat
-stdout_logfile = {place}/cat.log
-startsecs = 0
+PROGRAMS = (
+    LINES
+    + CAT
+    + """\
 [program:ends]
 command = bash -c 'read x; echo last words; exit $x'
 stdout_logfile = {place}/ends.log
@@ -36,6 +31,7 @@ autorestart = false
 command = sleep 1000
 autostart = false
 """
+)
 
 
 @contextmanager

@@ -8,18 +8,16 @@ from pathlib import Path
 import pytest
 
 from supervise.system.cgroup import name_of
-from tests.daemons import Supervisors, client_command, configuration, daemon_command, environment, proxy
+from tests.daemons import LINES, Supervisors, client_command, configuration, daemon_command, environment, proxy
 from tests.machine import Machine, booted
 from tests.tools import ROOT, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
 UNIT = "supervise.service"
-PROGRAMS = """
-[program:lines]
-command = bash -c 'i=0; while :; do echo line $((++i)); sleep 0.01; done'
-stdout_logfile = {place}/lines.log
-startsecs = 0
+PROGRAMS = (
+    LINES
+    + """\
 [program:ends]
 command = bash -c 'read x; echo last words; exit $x'
 stdout_logfile = {place}/ends.log
@@ -30,6 +28,7 @@ command = bash -c 'setsid setsid sleep 1000 & exec sleep 1001'
 stop_scope = tree
 startsecs = 0
 """
+)
 DEAF = """
 [program:deaf]
 command = bash -c 'trap "" TERM; while :; do sleep 1; done'
