@@ -222,7 +222,7 @@ class ProcessLogs:
                 pipe.inode
                 for pipe in (
                     *(pipe for pipe in self._current if pipe.channel is channel),
-                    *reversed(channel.old[: 2 * OLD_PIPES]),
+                    *reversed(channel.old[-2 * OLD_PIPES :]),
                 )
                 if pipe.fd >= 0
             ]

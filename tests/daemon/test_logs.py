@@ -401,3 +401,21 @@ async def test_a_silent_program_costs_no_file_descriptor(place: Path) -> None:
             await until(lambda: (place / "web.out").exists() and (place / "web.err").exists())
             await until(lambda: len(os.listdir("/proc/self/fd")) - before <= 5)  # four ends, and the thread's wake-up
         process.close()
+
+
+@case
+async def test_of_too_many_pipes_the_newest_are_remembered(place: Path) -> None:
+    """The oldest are given up anyway; here the log thread has not come to it."""
+    async with opened(place) as logs:
+        process = logs.open(program(place, redirect_stderr=True))
+        go_on = logs.pump.pause(PATIENCE)
+        assert go_on is not None
+        kept: list[int] = []
+        for _ in range(3 * OLD_PIPES):
+            with process.pipes() as ends:
+                kept.append(os.dup(ends.stdout))
+        inodes = [os.fstat(fd).st_ino for fd in reversed(kept)]
+        assert process.inodes()["stdout"] == inodes[: 1 + 2 * OLD_PIPES]
+        for fd in kept:
+            os.close(fd)
+        go_on()
