@@ -37,6 +37,25 @@ def test_one_line_for_connections_that_have_to_wait(caplog: pytest.LogCaptureFix
     assert record.getMessage().startswith("too many open files (limit ")
 
 
+def test_a_listener_that_is_closed_before_asyncio_tries_again_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio tries again with the closed socket, once for every time that it could not accept."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(Complaints())
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        with socket.socket() as client, no_descriptors():
+            client.connect(server.sockets[0].getsockname())
+            async with asyncio.timeout(PATIENCE):
+                while not caplog.records:
+                    await asyncio.sleep(0.01)
+        server.close()
+        await asyncio.sleep(1.5)  # this timer is after asyncio's, however late both are
+
+    asyncio.run(story())
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 def test_a_connection_that_our_own_code_breaks_is_told_in_supervisords_words(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(asyncio.Protocol):
         def data_received(self, data: bytes) -> None:
