@@ -138,7 +138,7 @@ class Forker:
                     return int(pid)
                 case _:
                     if pid:
-                        os.waitpid(pid, 0)  # it has ended
+                        self._reaper.take(pid)
                     if stage == "fork":
                         return None
                     raise NotStarted(stage, number)

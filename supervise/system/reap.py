@@ -9,6 +9,7 @@ import ctypes
 import logging
 import math
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from typing import TypeAlias
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SLICE = 0.005  # seconds of reaping at a time
+PATIENCE = 1.0  # seconds for a child that is ending
 
 logger = logging.getLogger("supervise")
 
@@ -49,9 +51,17 @@ class Reaper:
             self._watched[pid] = ended
 
     def take(self, pid: int) -> None:
-        """Reap a child that is ending, at once, and tell nobody."""
-        del self._watched[pid]
-        os.waitpid(pid, 0)
+        """Reap a child that is ending, and tell nobody: at once, or later if somebody keeps it, as a debugger may."""
+        with suppress(OSError):  # no descriptors
+            poll, fd = select.poll(), os.pidfd_open(pid)
+            try:
+                poll.register(fd, select.POLLIN)
+                poll.poll(PATIENCE * 1000)
+            finally:
+                os.close(fd)
+        self._watched.pop(pid, None)
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            self._watched[pid] = lambda *_: None
 
     @property
     def watched(self) -> frozenset[int]:

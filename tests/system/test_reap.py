@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import psutil
 import pytest
 
 from supervise.system.reap import SLICE, Reaper, Watch, decode, describe
-from tests.tools import ROOT, wait_for
+from tests.tools import ROOT, missing, wait_for
 
 LONG = 30.0
+PTRACE_SEIZE = 0x4206  # linux/ptrace.h
 
 
 def start(*command: str) -> int:
@@ -159,6 +160,62 @@ def test_a_status_is_held_for_who_watches_late() -> None:
             assert orphans == [(pids[1], 5)]
 
     asyncio.run(story())
+
+
+def test_who_is_taken_is_told_of_to_nobody() -> None:
+    async def story() -> None:
+        async with reaper() as (own, orphans):
+            watched, unknown = start("sleep", "1000"), start("true")
+            own.watch(watched, lambda *_: pytest.fail("told"))
+            os.kill(watched, signal.SIGKILL)
+            for pid in (watched, unknown):
+                own.take(pid)
+                with pytest.raises(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            assert await end(own, start("true")) == (0, False)
+            assert (orphans, own.watched) == ([], frozenset())
+
+    asyncio.run(story())
+
+
+def test_who_is_kept_by_a_debugger_is_taken_later() -> None:
+    """Until that has taken notice of the end, wait(2) by the parent waits."""
+
+    async def story() -> None:
+        async with reaper() as (own, orphans):
+            pid = start("sleep", "1000")
+            own.watch(pid, lambda *_: pytest.fail("told"))
+            with traced(pid):
+                os.kill(pid, signal.SIGKILL)
+                own.take(pid)
+                assert own.watched == {pid}
+            async with asyncio.timeout(LONG):
+                while own.watched:
+                    await asyncio.sleep(0.01)
+            assert orphans == []
+
+    asyncio.run(story())
+
+
+TRACER = (
+    "import ctypes, os, sys;"
+    f"seized = ctypes.CDLL(None).ptrace({PTRACE_SEIZE}, int(sys.argv[1]), 0, 0) == 0;"
+    "print(seized, flush=True);"
+    "sys.stdin.read()"
+)
+
+
+@contextmanager
+def traced(pid: int) -> Iterator[None]:
+    """By another process, which takes notice of nothing until it ends, but at most for so long."""
+    command = ["timeout", "-s", "KILL", str(LONG), sys.executable, "-c", TRACER, str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stdin is not None
+        assert tracer.stdout is not None
+        if tracer.stdout.readline() != "True\n":
+            missing("a child cannot be traced here")
+        yield
+        tracer.stdin.close()
 
 
 def test_orphans_come_to_the_subreaper() -> None:
