@@ -122,11 +122,12 @@ class Forker:
             except ConnectionResetError:
                 message = b""
             except TimeoutError:  # the forker is stopped, or its child waits for a disk that hangs
-                message = b""
-                if not killed and self._pid:
+                if killed:  # nobody is ready from here on; who was ready before this can still be read
+                    link.shutdown(socket.SHUT_RDWR)
+                elif self._pid:
                     os.kill(self._pid, signal.SIGKILL)
-                    killed = True
-                    continue
+                killed = True
+                continue
             if not message:  # the forker was killed. Its child goes on if it was ready, and else cannot say that it is
                 self.close()
                 return known or None

@@ -190,8 +190,8 @@ def test_what_goes_wrong_is_the_callers_fault_alone(daemon: Daemon) -> None:
 
 
 def test_one_written_for_supervisords_objects_says_so(daemon: Daemon) -> None:
-    assert "Could not make old rpc interface: supervise has no 'options': the plugin [rpcinterface:old]" in daemon.log
-    assert "CRIT Could not make broken rpc interface" in daemon.log
+    daemon.wait_log("Could not make old rpc interface: supervise has no 'options': the plugin [rpcinterface:old]")
+    daemon.wait_log("CRIT Could not make broken rpc interface")
     code, said = fault(daemon.rpc.later.call)
     assert (code, "supervise has no 'supervisord'" in said) == (30, True)
 

@@ -46,7 +46,8 @@ def test_b47_a_second_instance_touches_nothing(supervisors: Supervisors) -> None
     for kind in KINDS:
         daemon = supervisors.start(kind, WEB)
         pid = daemon.wait_state("web", "RUNNING")["pid"]
-        before = daemon.wait_log("running without any HTTP authentication checking")
+        daemon.wait_log("running without any HTTP authentication checking")
+        before = daemon.wait_log("success: web entered RUNNING state")
         again = run(kind, daemon.place, "-n", "-c", "s.conf")
         assert again.returncode == 2
         assert (daemon.log == before) is (kind == "supervise")
@@ -196,7 +197,8 @@ def test_b50_a_reload_keeps_the_port_and_refuses_nobody(supervisors: Supervisors
         done.set()
         knocking.join()
     assert refused == []
-    assert daemon.log.count("spawned: 'web'") == 4
+    last = daemon.wait_state("web", "RUNNING")["pid"]
+    assert daemon.wait_log(f"spawned: 'web' with pid {last}\n").count("spawned: 'web'") == 4
 
 
 # Python reads this first: a file system that knows no hard links.
@@ -285,7 +287,7 @@ def test_b55_files_are_utf8_in_every_locale(supervisors: Supervisors) -> None:
     info = daemon.wait_state("wéb", "RUNNING")
     assert "wéb-stdout" in info["stdout_logfile"]
     wait_for(lambda: Path(info["stdout_logfile"]).read_text(encoding="utf-8") == "é\n")
-    assert "spawned: 'wéb'" in daemon.log
+    daemon.wait_log("spawned: 'wéb'")
     assert "Traceback" not in daemon.log
     place = supervisors.place()
     (place / "s.conf").write_text(configuration(place, ACCENTS))
@@ -297,8 +299,10 @@ def test_b55_files_are_utf8_in_every_locale(supervisors: Supervisors) -> None:
 def test_b56_running_as_root_on_purpose_is_no_alarm(supervisors: Supervisors) -> None:
     """Here as there; `user=root` is how to say that it is meant."""
     need_root()
-    assert " CRIT Supervisor is running as root" in supervisors.start("supervise", "").log
-    assert "running as root" not in supervisors.start("supervise", "", "user = root\n").log
+    supervisors.start("supervise", "").wait_log(" CRIT Supervisor is running as root")
+    meant = supervisors.start("supervise", "", "user = root\n")
+    assert meant.stop() == 0
+    assert "running as root" not in meant.log
 
 
 def test_b57_changes_of_the_daemons_own_options_are_told(supervisors: Supervisors) -> None:
@@ -310,6 +314,8 @@ def test_b57_changes_of_the_daemons_own_options_are_told(supervisors: Supervisor
         said = [daemon.ctl("reread"), daemon.ctl("update")]
         assert [run.stdout for run in said] == ["No config updates to processes\n", ""]
         for option in ("[supervisord] loglevel", "[unix_http_server] chmod"):
+            if told:
+                daemon.wait_log(option)
             assert [option in text for text in (daemon.log, *(run.stderr for run in said))] == [told] * 3
         assert daemon.info("web")["pid"] == pid
 

@@ -246,7 +246,7 @@ def test_b38_a_log_that_cannot_be_opened_concerns_one_program(ours: Daemon, thei
     if info["statename"] == "RUNNING":
         assert alive(info["pid"])
         assert "directory" in ours.api("/processes/folder")["log_problem"].lower()
-    assert f"{ours.place}/folder" in ours.log
+    ours.wait_log(f"{ours.place}/folder")
     assert ours.info("steady")["statename"] == "RUNNING"
 
 
@@ -288,10 +288,11 @@ def test_b41_who_changed_what_is_in_the_main_log(ours: Daemon, theirs: Daemon) -
         call("supervisor.signalProcess", "steady", "CONT")(daemon)
         call("supervisor.stopProcess", "nobody")(daemon)
         call("supervisor.reloadConfig")(daemon)
-    lines = [line for line in ours.log.splitlines() if "signalProcess" in line or "reloadConfig" in line]
+    said = ours.wait_log("reloadConfig")  # the last of them
+    lines = [line for line in said.splitlines() if "signalProcess" in line or "reloadConfig" in line]
     assert re.search(r"signalProcess.*steady.*CONT", "\n".join(lines))
     assert all(f"pid {os.getpid()}" in line or "root" in line or f"uid {os.getuid()}" in line for line in lines), lines
-    assert re.search(r"stopProcess.*nobody.*BAD_NAME", ours.log)
+    assert re.search(r"stopProcess.*nobody.*BAD_NAME", said)
     assert "signalProcess" not in theirs.log
 
 

@@ -151,6 +151,7 @@ def test_what_debug_shows(supervisors: Supervisors) -> None:
             daemon.wait_state(name, "RUNNING")
             daemon.rpc.supervisor.stopProcess(name)
         daemon.wait_log("received SIGCHLD")
+        daemon.wait_log("stopped: whole")
         shown = re.findall(r"DEBG ((?:killing|sending|received|'\w+' std).*\n(?:said)?)", daemon.log)
         return sorted({re.sub(r"pid \d+", "pid N", line) for line in shown})
 

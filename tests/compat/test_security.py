@@ -511,8 +511,8 @@ def test_b64_groups_of_a_unix_socket_have_roles(supervisors: Supervisors) -> Non
         codes = [as_nobody(daemon, verb, *gids).split()[0] for verb in VERBS]
         assert codes == ["200"] * allowed + ["403"] * (3 - allowed), gids
     assert daemon.rpc.supervisor.reloadConfig() == [[[], [], []]]  # root needs no group
-    assert "WARN POST /config/reread by uid" in daemon.log
-    assert "is not among the users and groups of unix_http_server: refused" in daemon.log
+    daemon.wait_log("WARN POST /config/reread by uid")
+    daemon.wait_log("is not among the users and groups of unix_http_server: refused")
 
 
 @pytest.mark.parametrize(

@@ -100,20 +100,21 @@ def test_only_its_own_files_are_removed(supervisors: Supervisors) -> None:
 
 def test_the_lines_of_a_start(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", SLEEP, "user = root" if os.geteuid() == 0 else "")
-    assert f" INFO supervisord started with pid {daemon.pid}\n" in daemon.log
-    assert f" INFO supervisord started with pid {daemon.pid}\n" in daemon.output, "in the foreground on stdout too"
-    assert "running as root" not in daemon.log
+    started = f" INFO supervisord started with pid {daemon.pid}\n"
+    daemon.wait_log(started)
+    wait_for(lambda: started in daemon.output, "in the foreground on stdout too")
     if os.geteuid() == 0:
-        assert " INFO Set uid to user 0 succeeded\n" in daemon.log
+        daemon.wait_log(" INFO Set uid to user 0 succeeded\n")
+    assert "running as root" not in daemon.log
 
 
 def test_root_without_a_user_is_told(supervisors: Supervisors) -> None:
     need_root()
     daemon = supervisors.start("supervise", SLEEP, "silent = true")
-    assert (
+    daemon.wait_log(
         " CRIT Supervisor is running as root.  Privileges were not dropped because no user is specified in the config "
         "file.  If you intend to run as root, you can set user=root in the config file to avoid this message.\n"
-    ) in daemon.log
+    )
     assert daemon.output == ""
 
 
@@ -122,7 +123,7 @@ def test_another_user(supervisors: Supervisors) -> None:
     place = supervisors.place()
     os.chown(place, 33, 33)
     daemon = supervisors.start("supervise", SLEEP, "user = www-data", place=place)
-    assert " INFO Set uid to user 33 succeeded\n" in daemon.log
+    daemon.wait_log(" INFO Set uid to user 33 succeeded\n")
     process = psutil.Process(daemon.pid)
     assert set(process.uids()) == set(process.gids()) == {33}
     assert (place / "main.log").stat().st_uid == (place / "s.sock").lstat().st_uid == 33
@@ -147,7 +148,7 @@ def test_a_pidfile_that_cannot_be_written(supervisors: Supervisors) -> None:
     place = supervisors.place()
     (place / "main.pid").write_text("something precious")
     daemon = supervisors.start("supervise", SLEEP, place=place)
-    assert f" CRIT could not write pidfile {place}/main.pid\n" in daemon.log
+    daemon.wait_log(f" CRIT could not write pidfile {place}/main.pid\n")
     assert daemon.stop() == 0
     assert daemon.read("main.pid") == "something precious"
 
@@ -184,7 +185,7 @@ def test_after_a_kill_the_next_one_starts(supervisors: Supervisors) -> None:
     daemon.stop(signal.SIGKILL)
     assert daemon.socket.exists()
     again = supervisors.run("supervise", daemon.config, daemon.place)
-    assert f" WARN Unlinking stale socket {daemon.socket}\n" in again.log
+    again.wait_log(f" WARN Unlinking stale socket {daemon.socket}\n")
     assert again.stop() == 0
 
 
@@ -281,7 +282,7 @@ def test_hangup_restarts_all_from_new_files(supervisors: Supervisors) -> None:
     assert daemon.info("a")["pid"] != pid
     assert not alive(pid)
     assert daemon.socket.lstat().st_ino == inode
-    assert " WARN received SIGHUP indicating restart request\n" in daemon.log
+    daemon.wait_log(" WARN received SIGHUP indicating restart request\n")
     assert daemon.stop() == 0
     assert " DEBG killing b " in daemon.log, "the new loglevel counts"
 
@@ -292,7 +293,7 @@ def test_hangup_with_a_broken_file_changes_nothing(supervisors: Supervisors) -> 
     daemon.configure(SLEEP + "[program:b]\ncommand = x\nstartsecs = soon\n")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_log("reload refused, nothing has been changed: ")
-    assert f"{daemon.config}:" in daemon.log
+    daemon.wait_log(f"{daemon.config}:")
     assert daemon.info("a")["pid"] == pid
     daemon.configure(SLEEP)
     daemon.process.send_signal(signal.SIGHUP)
@@ -418,9 +419,9 @@ def test_as_pid_1(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", programs, prefix=prefix, options=())  # without -n
     [own] = psutil.Process(daemon.pid).children()
     assert daemon.rpc.supervisor.getPID() == 1
-    assert " INFO Supervisor is running as root.  Privileges were not dropped" in daemon.log, "expected of a container"
+    daemon.wait_log(" INFO Supervisor is running as root.  Privileges were not dropped")  # expected of a container
     daemon.wait_log("reaped unknown pid")
-    assert "(exit status 0)" in daemon.log
+    daemon.wait_log("(exit status 0)")
     wait_for(lambda: not [p for p in own.children(True) if p.status() == psutil.STATUS_ZOMBIE and p.ppid() == own.pid])
     daemon.disconnect()
     own.send_signal(signal.SIGTERM)
@@ -434,7 +435,7 @@ def test_orphans_are_reaped_elsewhere_too(supervisors: Supervisors) -> None:
         '[program:a]\ncommand = bash -c "(sleep 0.2; exit 7) & exit 0"\nstartsecs = 0\nautorestart = false\n',
     )
     daemon.wait_log("reaped unknown pid")
-    assert "(exit status 7)" in daemon.log
+    daemon.wait_log("(exit status 7)")
     assert not psutil.Process(daemon.pid).children()
 
 

@@ -387,7 +387,7 @@ def test_child(family: Daemon, case: str) -> None:
     info = family.wait_state(name, state)
     assert re.search(says, info["spawnerr"]), info["spawnerr"]
     assert info["pid"] == 0
-    assert f"gave up: {name} entered FATAL state" in family.log
+    family.wait_log(f"gave up: {name} entered FATAL state")
     assert family.info("good")["statename"] == "RUNNING"
 
 
@@ -448,6 +448,6 @@ def test_unruly_children_disturb_nobody(supervisors: Supervisors) -> None:
     results = daemon.rpc.supervisor.stopAllProcesses()
     assert {row["status"] for row in results} == {80}
     assert not [pid for pid in pids if alive(pid)]
-    assert "killing 'deaf'" in daemon.log
+    daemon.wait_log("killing 'deaf'")
     assert daemon.log.count("/dev/full") < 20, "said now and then, not for every line"
     assert daemon.stop(signal.SIGINT) == 0

@@ -327,7 +327,7 @@ def test_options_that_were_edited_while_there_was_no_daemon(supervisors: Supervi
     first.configure(PROGRAMS.replace("command = cat", "command = cat -u\npriority = 5"))
     again = supervisors.run("supervise", first.config, first.place)
     assert {name: again.info(name)["pid"] for name in pids} == pids
-    assert "cat runs with options that have changed since: update restarts it" in again.log
+    again.wait_log("cat runs with options that have changed since: update restarts it")
     assert again.ctl("reread").stdout == "cat: changed\n"
     assert again.ctl("update").stdout.splitlines()[-1] == "cat: updated process group"
     restarted = again.wait_state("cat", "RUNNING")["pid"]

@@ -344,12 +344,12 @@ command = bash -c '(setsid bash -c "{writes}" &); exec sleep 1000'
         assert daemon.rpc.supervisor.stopProcess("leaves")
         assert daemon.info("leaves")["statename"] == "STOPPED"
         assert daemon.api("/processes/leaves")["leftovers"] == [other]
-        assert f"leaves left processes behind that do not end: {other} (bash, in uninterruptible sleep" in daemon.log
+        daemon.wait_log(f"leaves left processes behind that do not end: {other} (bash, in uninterruptible sleep")
         assert f"left behind: {other}" in daemon.ctl("explain", "leaves").stdout
         daemon.wait_state("stuck", "UNKNOWN")
         said = daemon.ctl("explain", "stuck").stdout
         assert f"still there 10 seconds after SIGKILL; pid {stuck} (bash, in uninterruptible sleep" in said
-        assert f"stuck left processes behind that do not end: {stuck} (bash, in uninterruptible sleep" in daemon.log
+        daemon.wait_log(f"stuck left processes behind that do not end: {stuck} (bash, in uninterruptible sleep")
         assert daemon.stop() == 0
         assert alive(stuck)
         disk.thaw()

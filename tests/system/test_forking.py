@@ -145,6 +145,34 @@ def test_who_is_ready_counts_when_the_forker_is_killed(forker: Forking, ready: b
         assert forker._answer(ours) == (1234 if ready else None)
 
 
+def test_whoever_is_ready_at_the_last_moment_counts(forker: Forking) -> None:
+    """Else it would run twice. Who comes later is not heard, and cannot begin."""
+    assert status_of(forker.order("/bin/true")) == 0
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with Belated(fileno=ours.detach()) as link, its:
+        link.settimeout(0.1)
+        link.late = [b"", json.dumps([1234, "ready", 0]).encode()]
+        link.other = its
+        assert forker._answer(link) == 1234
+        with pytest.raises(BrokenPipeError):
+            its.send(b"ready")
+
+
+class Belated(socket.socket):
+    """What comes when we have just ceased to wait for it."""
+
+    late: list[bytes]
+    other: socket.socket
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        try:
+            return super().recv(size, flags)
+        except TimeoutError:
+            if message := self.late.pop(0):
+                self.other.send(message)
+            raise
+
+
 def running(pid: int) -> bool:
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
