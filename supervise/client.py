@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from supervise.http1 import (
@@ -222,9 +223,13 @@ class Client:
         headers = [*self.headers, ("Content-Type", kind)] if kind else self.headers
         seconds = self.timeout if timeout == USUAL else timeout
         target = f"{BASE}{path}?{asked}" if asked else BASE + path
-        return request(
-            self.url, method, target, headers, body, patience=self.timeout, timeout=seconds, trust=self.trust
-        )
+        ask = partial(request, self.url, method, target, headers, body, trust=self.trust)
+        try:
+            return ask(patience=self.timeout, timeout=seconds)
+        except ServerError as error:
+            if method != "GET" or error.reason != "cut":
+                raise
+        return ask(patience=self.timeout, timeout=seconds)  # of the next daemon: a question may be asked twice
 
 
 def _log_path(name: str, channel: str) -> str:

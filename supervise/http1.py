@@ -20,7 +20,7 @@ HEADER_LIMIT = 100
 BODY_LIMIT = 1 << 30  # bytes of a whole answer (a log read at once); streams have no bound
 BLOCK = 64 << 10
 
-Reason = Literal["missing", "refused", "unreachable", "timeout", "credentials", "protocol", "fault"]
+Reason = Literal["missing", "refused", "unreachable", "timeout", "cut", "credentials", "protocol", "fault"]
 Json = dict[str, Any]
 Pairs = Sequence[tuple[str, object]]
 Address = str | tuple[str, int]
@@ -194,7 +194,7 @@ class Stream:
         except TimeoutError as error:
             raise unanswered(self.url, error, self.link.gettimeout()) from None
         except OSError:
-            raise ServerError("protocol", f"{self.url} closed the connection") from None
+            raise cut_off(self.url) from None
 
     def body(self) -> bytes:
         """All of it."""
@@ -238,7 +238,7 @@ class Stream:
     def _line(self) -> str:
         line = self.file.readline(LINE_LIMIT)
         if not line.endswith(b"\n"):
-            raise self._garbage() if line else ServerError("protocol", f"{self.url} closed the connection")
+            raise self._garbage() if line else cut_off(self.url)
         return line.rstrip(b"\r\n").decode("latin-1")
 
     def _garbage(self) -> ServerError:
@@ -278,6 +278,13 @@ def unanswered(url: str, error: OSError, timeout: float | None) -> ServerError:
         return ServerError("missing", f"{url} no such file")
     if isinstance(error, ConnectionRefusedError):
         return ServerError("refused", f"{url} refused connection")
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return cut_off(url)
     if isinstance(error, (TimeoutError, BlockingIOError)):
         return ServerError("timeout", f"{url} did not answer within {timeout or 0:g} seconds")
     return ServerError("unreachable", f"{url} {error.strerror or error}")
+
+
+def cut_off(url: str) -> ServerError:
+    """Somebody took the call, and has gone."""
+    return ServerError("cut", f"{url} closed the connection: the daemon has died, or is ending; see what status says")

@@ -132,7 +132,8 @@ def test_credentials(path: Path) -> None:
 def test_what_is_not_the_protocol(path: Path, answer: bytes) -> None:
     with answering(path, answer), pytest.raises(ServerError) as caught, ask(path) as it:
         it.json()
-    assert caught.value.reason == "protocol"
+    cut = not answer or answer.endswith((b"\r\n{}", b"\r\n5\r\n{}"))
+    assert caught.value.reason == ("cut" if cut else "protocol")
     assert "\n" not in str(caught.value)
 
 

@@ -106,7 +106,7 @@ class Session:
         elif error.reason == "protocol" and error.status == 404:
             self.fail(f"error: {error}", UNKNOWN if action == "status" else UNIMPLEMENTED)
         else:
-            away = error.reason in ("missing", "refused", "unreachable", "timeout")
+            away = error.reason in ("missing", "refused", "unreachable", "timeout", "cut")
             self.fail(f"error: {error}", UNKNOWN if action == "status" and away else GENERIC)
 
     @property

@@ -11,6 +11,7 @@ from supervise.core.events import RUNNING_STATES, Start, State, Stop
 from supervise.core.story import signal_name
 from supervise.daemon import namespec
 from supervise.daemon.info import Result, result
+from supervise.daemon.owed import owed
 from supervise.daemon.process import Process
 from supervise.daemon.slices import at_once
 from supervise.daemon.supervisor import Supervisor
@@ -132,7 +133,8 @@ class Control:
         if only_running:
             chosen = [process for process in chosen if process.state in RUNNING_STATES]
         if list(specs) == [namespec.ALL]:
-            with self._supervisor.sockets.kept(chosen), self._nobody_upgrading():
+            again = owed(self._supervisor, chosen)
+            with self._supervisor.sockets.kept(chosen), self._nobody_upgrading(), again:
                 stops = await self._stop_all(chosen, wait=True)
                 starts = await at_once(lambda process: self._start(process, wait, now=True), chosen)
             return [*stops, *starts]
@@ -143,7 +145,7 @@ class Control:
 
     @contextmanager
     def _nobody_upgrading(self) -> Iterator[None]:
-        """Inside, nothing but we know what is still to be done."""
+        """Inside, somebody waits to be told how it went, whom an upgrade would cut off."""
         self._restarts += 1
         try:
             yield

@@ -11,7 +11,7 @@ from supervise.core.events import DaemonState, State, Stop, Timeout
 from supervise.daemon import namespec
 from supervise.daemon.listeners import Listener
 from supervise.daemon.mainlog import MainLog
-from supervise.daemon.owed import make_good, owed
+from supervise.daemon.owed import owe, owed
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
@@ -53,7 +53,6 @@ class Lifecycle:
         recalled = self._supervisor.memory.recalled
         self._supervisor.autostart(p for p in self._supervisor.processes() if (p.group, p.name) not in recalled)
         recalled.clear()
-        make_good(self._supervisor)
 
     def problems(self) -> tuple[str, ...]:
         """What the person on call should know about the daemon itself."""
@@ -83,6 +82,7 @@ class Lifecycle:
         self._task = self._loop.create_task(self._end())
 
     async def _end(self) -> None:
+        owe(self._supervisor, [one for one in self._supervisor.processes() if one.config.autostart])  # if it is cut off
         try:
             await self._stop_everything()
         finally:

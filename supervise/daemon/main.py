@@ -25,6 +25,7 @@ from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.logs import Logs
 from supervise.daemon.mainlog import install
 from supervise.daemon.memory import open_memory
+from supervise.daemon.owed import make_good
 from supervise.daemon.pools import Pools
 from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
@@ -185,6 +186,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             await _deal_with_leftovers(ground, supervisor)
             Signals(commands, lifecycle, report)
             lifecycle.begin(config)
+            if not ground.handover.facts.get("ending"):
+                make_good(supervisor)
             commands.stdins.resume(supervisor.processes())
             reaper.reap()
         memory = supervisor.memory

@@ -1,4 +1,4 @@
-"""What a reload or an update has stopped only to start it again is started also if we are killed in between."""
+"""What is stopped only to be started again is started also if we are killed in between: by the next daemon."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,19 +8,24 @@ from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 
 
+def owe(supervisor: Supervisor, processes: Iterable[Process]) -> None:
+    """From now on the daemon after us would start these. Whoever starts one before has paid (`Supervisor`)."""
+    for process in processes:
+        process.owed = True
+        supervisor.memory.remember(process)
+
+
 @contextmanager
 def owed(supervisor: Supervisor, processes: Iterable[Process]) -> Iterator[None]:
     """Inside, these are stopped, and started again or removed; the daemon after one that dies inside starts them."""
     owing = list(processes)
-    for process in owing:
-        process.owed = True
-        supervisor.memory.remember(process)
+    owe(supervisor, owing)
     try:
         yield
     finally:
         for process in owing:
-            process.owed = False
-            if not process.removed:
+            if process.owed and not process.removed:
+                process.owed = False
                 supervisor.memory.remember(process)
 
 
@@ -28,5 +33,4 @@ def make_good(supervisor: Supervisor) -> None:
     """Start what a daemon before us was about to start again; while it is still ending, as soon as it has ended."""
     for process in list(supervisor.processes()):
         if process.owed:
-            process.owed = False
             supervisor.tell(process, Start())

@@ -38,6 +38,8 @@ def test_only_for_as_long_as_it_lasts(tmp_path: Path) -> None:
                 assert owing(tmp_path) == {"p": True, "q": False}
                 await supervisor.stop([one])
                 assert owing(tmp_path) == {"p": True, "q": False}
+                supervisor.tell(one, Start())
+                assert owing(tmp_path) == {"p": False, "q": False}, "paid"
             assert owing(tmp_path) == {"p": False, "q": False}
             with owed(supervisor, [one]):
                 await supervisor.stop([other])

@@ -103,6 +103,29 @@ def test_the_keeper_starts_another_that_knows_all(place: Path) -> None:
     assert not any(alive(pid) for pid in pids.values())
 
 
+def test_who_is_cut_off(place: Path) -> None:
+    """A question goes to the next daemon; an order, which may have been carried out, is not given twice."""
+    slow = "[program:slow]\ncommand = bash -c 'trap \"\" TERM; echo deaf; while :; do sleep 0.05; done'\n"
+    slow += "stdout_logfile = {place}/slow.log\nstopwaitsecs = 2\nstartsecs = 0\n"
+    with in_background(place, slow) as pidfile:
+        wait_for(lambda: (place / "slow.log").read_text() == "deaf\n")
+        pid = pid_of(place, "slow")
+        command = [*client_command("supervise"), "-c", str(place / "s.conf")]
+        clients = [
+            subprocess.Popen([*command, *words], env=environment(place), stdout=subprocess.PIPE, text=True)
+            for words in (["wait", "slow", "--for", "stopped"], ["restart", "slow"])
+        ]
+        wait_for(lambda: info(place, "slow")["statename"] == "STOPPING")
+        kill(pidfile)
+        url = f"unix://{place}/s.sock"
+        said = f"error: {url} closed the connection: the daemon has died, or is ending; see what status says\n"
+        assert (clients[1].communicate()[0], clients[1].returncode) == (said, 1)
+        wait_for(lambda: info(place, "slow")["statename"] == "RUNNING" and pid_of(place, "slow") != pid)
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.stopProcess("slow")
+        assert (clients[0].communicate()[0], clients[0].returncode) == ("slow: stopped\n", 0)
+
+
 def test_what_ends_while_no_daemon_runs(place: Path) -> None:
     with in_background(place) as pidfile:
         pid, daemon = pid_of(place, "ends"), int(pidfile.read_text())
@@ -484,8 +507,8 @@ priority = {version}
 
 
 @pytest.mark.parametrize("frame", [True, False])
-@pytest.mark.parametrize("order", ["reload", "update"])
-def test_killed_amid_a_restart_of_everything(supervisors: Supervisors, order: str, frame: bool) -> None:
+@pytest.mark.parametrize("order", ["reload", "update", "restart all", "restart both:*", "restart both:quick both:slow"])
+def test_killed_amid_a_restart(supervisors: Supervisors, order: str, frame: bool) -> None:
     """What was stopped only to be started again is started, and nothing else."""
 
     def programs(version: int) -> str:
@@ -493,12 +516,13 @@ def test_killed_amid_a_restart_of_everything(supervisors: Supervisors, order: st
         return text if frame else text.partition("[group")[0]
 
     both = "both:" if frame else ""
+    order = order if frame else order.replace("both:*", "quick slow").replace("both:", "")
     daemon = supervisors.start("supervise", programs(1))
     pids = [daemon.wait_state(both + name, "RUNNING")["pid"] for name in ("quick", "slow")]
     daemon.rpc.supervisor.stopProcess("idle")
     wait_for(lambda: daemon.read("slow.log") == "deaf\n", "a program that is deaf to SIGTERM")
     daemon.configure(programs(2))
-    options = ["-c", str(daemon.config), order]
+    options = ["-c", str(daemon.config), *order.split()]
     client = subprocess.Popen([*client_command("supervise"), *options], env=daemon.env, stderr=subprocess.DEVNULL)
     wait_for(lambda: "stopped: quick" in daemon.log)
     daemon.stop(signal.SIGKILL)
@@ -508,7 +532,26 @@ def test_killed_amid_a_restart_of_everything(supervisors: Supervisors, order: st
     for name, pid in zip(("quick", "slow"), pids, strict=True):
         wait_for(lambda name=name, pid=pid: daemon.info(both + name)["pid"] not in (0, pid), f"another {name}")
     assert not alive(pids[1])
-    assert daemon.wait_state("idle", "RUNNING" if order == "reload" else "STOPPED")
+    everything = order in {"reload", "restart all"}
+    assert daemon.wait_state("idle", "RUNNING" if everything else "STOPPED")
+
+
+def test_killed_amid_a_shutdown(supervisors: Supervisors) -> None:
+    """What had ended by then was not stopped for good: it starts as after any other shutdown."""
+    programs = BOTH.partition("[group")[0].replace("{version}", "1").replace("{more}", "")
+    programs += "[program:idle]\ncommand = sleep 1000\nautostart = false\nstartsecs = 0\n"
+    daemon = supervisors.start("supervise", programs)
+    pids = [daemon.wait_state(name, "RUNNING")["pid"] for name in ("quick", "slow")]
+    daemon.rpc.supervisor.startProcess("idle")
+    wait_for(lambda: daemon.read("slow.log") == "deaf\n", "a program that is deaf to SIGTERM")
+    daemon.process.terminate()
+    daemon.wait_log("stopped: quick")
+    daemon.wait_log("stopped: idle")
+    daemon = supervisors.another(daemon)
+    for name, pid in zip(("quick", "slow"), pids, strict=True):
+        wait_for(lambda name=name, pid=pid: daemon.info(name)["pid"] not in (0, pid), f"another {name}")
+    assert not alive(pids[1])
+    assert daemon.info("idle")["statename"] == "STOPPED"
 
 
 @pytest.mark.parametrize("configured", [True, False])
