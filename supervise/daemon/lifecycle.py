@@ -91,7 +91,8 @@ class Lifecycle:
             self.ended.set()
 
     async def reload(self, *, wait: bool) -> None:
-        """See `Commands.reload`. Raises CommandError: CANT_REREAD; with `wait` also FAILED."""
+        """See `Commands.reload`. Raises CommandError: CANT_REREAD; with `wait` also FAILED, or SHUTDOWN_STATE if
+        a shutdown has overtaken it."""
         try:
             config = await asyncio.to_thread(self._load)
         except ConfigErrors as exc:
@@ -100,9 +101,12 @@ class Lifecycle:
         if self._supervisor.state is not DaemonState.RUNNING:
             raise CommandError(Fault.SHUTDOWN_STATE)
         self._supervisor.enter(DaemonState.RESTARTING)
-        self._task = self._loop.create_task(self._renew(config))
+        self._task = renewal = self._loop.create_task(self._renew(config))
         if wait:
-            await asyncio.shield(self._task)
+            await asyncio.wait([renewal])
+            if renewal.cancelled():
+                raise CommandError(Fault.SHUTDOWN_STATE)
+            renewal.result()
             if problems := self.unserved():
                 raise CommandError(Fault.FAILED, f"everything has been started anew, but {'; '.join(problems)}")
 

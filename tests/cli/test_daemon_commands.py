@@ -2,6 +2,7 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,20 @@ def test_reload_that_waits(supervisors: Supervisors) -> None:
     assert (run.stdout, run.returncode) == ("Restarted supervisord\n", 0)
     after = daemon.wait_state("stays", "RUNNING")
     assert after["pid"] != before
+
+
+def test_a_reload_that_a_shutdown_overtakes(supervisors: Supervisors) -> None:
+    deaf = "trap '' TERM; touch {place}/deaf; while :; do sleep 0.05; done"
+    program = f'[program:deaf]\ncommand = bash -c "{deaf}"\nstopwaitsecs = 2\nstartsecs = 0\n'
+    daemon = supervisors.start("supervise", program)
+    wait_for((daemon.place / "deaf").exists, "a program that is deaf to SIGTERM")
+    with ThreadPoolExecutor() as pool:
+        reload = pool.submit(daemon.ctl, "reload", "--wait")
+        daemon.wait_log("waiting for deaf to die")
+        daemon.process.terminate()
+        run = reload.result()
+    assert (run.stdout, run.stderr, run.returncode) == ("ERROR: already shutting down\n", "", 1)
+    assert daemon.stop() == 0
 
 
 def test_a_reload_that_could_not_open_a_port(supervisors: Supervisors) -> None:
