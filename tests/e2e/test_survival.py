@@ -561,6 +561,7 @@ def test_who_dies_while_ending_leftovers_does_not_forget_them(supervisors: Super
         command = bash -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 0.1; done'
         stopwaitsecs = 1000
         startsecs = 0
+        autorestart = false
     """
     daemon = supervisors.start("supervise", deaf)
     pid = daemon.wait_state("deaf", "RUNNING")["pid"]
