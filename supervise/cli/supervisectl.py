@@ -73,8 +73,9 @@ def once(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) ->
 
 
 def single(*names: str, metavar: str, help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """An option with a value that may not be repeated."""
-    return click.option(*names, metavar=metavar, help=help, multiple=True, callback=once)
+    """An option with a value that may not be repeated; of a FILE, the shell's TAB key completes the name."""
+    kind = click.Path() if metavar == "FILE" else click.STRING
+    return click.option(*names, type=kind, metavar=metavar, help=help, multiple=True, callback=once)
 
 
 def url(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str | None:

@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from tests.daemons import Daemon, client_command
@@ -13,8 +14,9 @@ from tests.tools import PATIENCE
 class Terminal:
     """supervisectl with a person in front of it. `with Terminal(daemon, "fg", "cat") as terminal: …`"""
 
-    def __init__(self, daemon: Daemon, *words: str, **env: str) -> None:
-        argv = [*client_command("supervise"), *words]
+    def __init__(self, daemon: Daemon, *words: str, argv: Sequence[str] = (), **env: str) -> None:
+        """`argv`: something else than the client."""
+        argv = [*(argv or client_command("supervise")), *words]
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(daemon.place)

@@ -212,8 +212,7 @@ def test_completion_scripts(tmp_path: Path, shell: str) -> None:
 
 def completions(daemon: Daemon, line: str) -> list[str]:
     """What bash is told for the last word."""
-    words = line.split(" ")
-    env = {"_SUPERVISECTL_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    env = {"_SUPERVISECTL_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_WORDBREAKS": " =:"}
     done = run("supervise", daemon.place, **env)
     assert done.stderr == ""
     return [entry.partition(",")[2] for entry in done.stdout.split()]
@@ -225,6 +224,8 @@ def test_completion(pair: Pair) -> None:
     assert completions(daemon, f"{prefix} sta") == ["start", "status"]
     assert completions(daemon, f"{prefix} restart c") == ["cat"]
     assert completions(daemon, f"{prefix} stop cat two") == ["two:two_00", "two:*", "two:two_01"]
+    assert completions(daemon, f"{prefix} stop cat two:") == ["two_00", "*", "two_01"]
+    assert completions(daemon, f"{prefix} wait --for=st") == ["stopped"]
     assert completions(daemon, f"{prefix} update du") == ["duo"]
     assert completions(daemon, f"{prefix} status --w") == ["--wide", "--watch"]
     assert completions(daemon, f"{prefix} nosuch x") == []
