@@ -58,8 +58,7 @@ def _examine(path: str | None, machine: Machine) -> tuple[list[ConfigError], lis
     errors = [error for error in found.errors if not isinstance(error, MachineError)]
     warnings = [_as_warning(error) for error in found.errors if isinstance(error, MachineError)]
     warnings += found.warnings
-    if found.config:
-        warnings += lint(found.config, machine)
+    warnings += lint(found.draft, machine)
     return errors, warnings, found
 
 

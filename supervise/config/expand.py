@@ -56,8 +56,10 @@ def _python_says(text: str, names: Mapping[str, object]) -> str:
         return "bad format"
     try:
         _ = text % _Anything(names)
-    except (TypeError, ValueError, OverflowError) as why:
+    except (ValueError, OverflowError) as why:
         return str(why)
+    except TypeError:  # it would format all names as one number
+        pass
     return "% without a (name) means nothing here"
 
 

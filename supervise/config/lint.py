@@ -13,7 +13,7 @@ from supervise.errors import ConfigError
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox", "fish", "su"})
 CLEANED = ("/tmp", "/var/tmp")  # by tmpfiles.d(5), tmpreaper and others
-_OPERATOR = re.compile(r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
+_OPERATOR = re.compile(r"&&|\|\|?|;|[^'\"]*[^\\'\"];|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()|`")
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 
@@ -47,16 +47,7 @@ def _small_files(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str, str]]:
-    try:
-        argv = process.argv
-    except ValueError as why:
-        yield "command", f"can't parse command {process.command!r}: {why}"
-        return
-    if not argv:
-        yield "command", "command is empty"
-        return
-    yield from _shell_syntax(process.command, argv)
-    if message := _missing(argv[0], process, machine):
+    for message in _of_command(process, machine):
         yield "command", message
     if process.directory and not machine.is_directory(process.directory):
         yield "directory", f"{process.directory} is not an existing directory"
@@ -69,7 +60,21 @@ def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str,
             yield "environment", f"{name}: {found.group()!r} is not replaced here; write %(ENV_NAME)s"
 
 
-def _shell_syntax(command: str, argv: list[str]) -> Iterator[tuple[str, str]]:
+def _of_command(process: ProgramConfig, machine: Machine) -> Iterator[str]:
+    try:
+        argv = process.argv
+    except ValueError as why:
+        yield f"can't parse command {process.command!r}: {why}"
+        return
+    if not argv:
+        yield "command is empty"
+        return
+    yield from _shell_syntax(process.command, argv)
+    if message := _missing(argv[0], process, machine):
+        yield message
+
+
+def _shell_syntax(command: str, argv: list[str]) -> Iterator[str]:
     """Signs that only a shell would understand, outside of single quotes, in a command that starts none."""
     if any(os.path.basename(word) in SHELLS for word in argv):
         return
@@ -78,7 +83,7 @@ def _shell_syntax(command: str, argv: list[str]) -> Iterator[tuple[str, str]]:
     for word in lexer:
         found = _OPERATOR.fullmatch(word) or _VARIABLE.search(re.sub(r"'[^']*'", "", word))
         if found:
-            yield "command", f"{found.group()!r} means nothing without a shell; write sh -c '…' around the command"
+            yield f"{found.group()!r} means nothing without a shell; write sh -c '…' around the command"
             return
 
 
@@ -91,6 +96,8 @@ def _missing(word: str, process: ProgramConfig, machine: Machine) -> str:
     else:
         search = dict(process.environment).get("PATH") or machine.environ.get("PATH") or _DEFAULT_PATH
         found = [path for part in search.split(":") if os.path.exists(path := os.path.join(part, word))]
+        if not found and "=" in word:
+            return f"can't find command {word!r}; variables belong into environment ="
         if not found:
             return f"can't find command {word!r} in {search}"
         path = found[0]

@@ -18,11 +18,16 @@ PLUGINS = ("rpcinterface", "ctlplugin")
 
 @dataclass(frozen=True)
 class Examination:
-    """A configuration and what was found in it. `config` is None if an error does not only concern this machine."""
+    """A configuration and what was found in it."""
 
-    config: Config | None
+    draft: Config  # what is wrong has its default there, or is missing
     errors: tuple[ConfigError, ...]
     warnings: tuple[ConfigError, ...]
+
+    @property
+    def config(self) -> Config | None:
+        """None if an error does not only concern this machine."""
+        return self.draft if all(isinstance(error, MachineError) for error in self.errors) else None
 
 
 def load(path: str | Path, machine: Machine | None = None, overrides: Mapping[str, str] | None = None) -> Config:
@@ -70,8 +75,7 @@ def examine(
     config = _build(document, machine, problems, overrides or {})
     order = {file: number for number, file in enumerate(document.files)}
     errors = sorted(problems.errors, key=lambda error: (order.get(error.file, -1), error.line))
-    usable = all(isinstance(error, MachineError) for error in errors)
-    return Examination(config if usable else None, tuple(errors), tuple(problems.warnings))
+    return Examination(config, tuple(errors), tuple(problems.warnings))
 
 
 def _read(path: str, machine: Machine, problems: Problems) -> Document:
@@ -85,7 +89,7 @@ def _environ(machine: Machine) -> dict[str, object]:
     return {f"ENV_{name}": value for name, value in machine.environ.items()}
 
 
-def _build(document: Document, machine: Machine, problems: Problems, overrides: Mapping[str, str]) -> Config | None:
+def _build(document: Document, machine: Machine, problems: Problems, overrides: Mapping[str, str]) -> Config:
     """supervisord's order: its own section, whose environment the others may use, plugins, groups, servers."""
     main = document.sections.get("supervisord")
     if main is None:

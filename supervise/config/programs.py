@@ -156,7 +156,8 @@ class _Builder:
         self.fix_stopping(section, shared)
         self.fix_user(section, shared)
         count, first = get(section, options["numprocs"], names), get(section, options["numprocs_start"], names)
-        self.check_template(section, count)
+        if not self.check_template(section, count):
+            count = 1  # the others would only have the same to say
         if count <= 0:
             self.problems.warn(section.place("numprocs"), f"numprocs is {count}: there is no process")
         elif not section.get("command"):
@@ -270,16 +271,19 @@ class _Builder:
         self.check_name(section, "", name)
         return name.strip()
 
-    def check_template(self, section: Section, count: int) -> None:
+    def check_template(self, section: Section, count: int) -> bool:
+        """Whether so many processes have a name each."""
         entry = section.get("process_name")
         template = entry.raw if entry and isinstance(entry.raw, str) else "%(program_name)s"
         self.check_name(section, "process_name", template)
-        if count > 1 and "%(process_num)" not in template:
+        alike = count > 1 and "%(process_num)" not in template
+        if alike:
             self.problems.error(
                 section.place("process_name"),
                 "%(process_num) must be present within process_name when numprocs > 1;"
                 " for example process_name=%(program_name)s_%(process_num)02d",
             )
+        return not alike
 
     def check_name(self, section: Section, option: str, name: str) -> None:
         for character in " :/":

@@ -31,7 +31,7 @@ def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *
         document.open("supervisord", main, 0)
         found = [match for pattern in PATTERNS for match in sorted(glob.glob(pattern, root_dir=main))]
         if not found:
-            problems.error(Place(main), f"no configuration here: no {', '.join(PATTERNS)}")
+            problems.error(Place(main), f"no configuration in {shown or main}: no {', '.join(PATTERNS)}")
         _include([os.path.join(main, name) for name in found], document, problems)
         return document
     document = Document(main, os.path.dirname(main))

@@ -50,6 +50,17 @@ def test_all_errors_at_once(path: Path) -> None:
     assert lines[3:] == ["2 errors, 1 warning"]
 
 
+def test_errors_hide_no_other_problem(path: Path) -> None:
+    """Who repairs the errors shall not find the next ones only then."""
+    programs = "[program:two]\ncommand=/bin/sh\nnumprocs=2\n[program:gone]\ncommand=/no/such\n"
+    result = run(path, BAD + programs)
+    lines = result.output.splitlines()
+    assert lines[2].startswith(f"{path}:7: [program:two] process_name: %(process_num) must be present")
+    assert lines[4] == f"{path}:11: [program:gone] command: can't find command '/no/such' (warning)"
+    assert lines[5:] == ["3 errors, 2 warnings"]  # and not that two processes have the same name
+    assert run(path, BAD, "--json").exit_code == 2
+
+
 def test_one_json_object(path: Path) -> None:
     result = run(path, ODD, "--json")
     shown = json.loads(result.stdout)

@@ -79,6 +79,7 @@ FIX = "; write %% for a percent sign"
         ("date +%Y", f"is badly formatted: unsupported format character 'Y' (0x59) at index 7{FIX}"),
         ("%(here)d", f"is badly formatted: %d format: a real number is required, not str{FIX}"),
         ("date +%s", f"is badly formatted: % without a (name) means nothing here{FIX}"),
+        ("date +%d", f"is badly formatted: % without a (name) means nothing here{FIX}"),
         ("%(here)99999999s", f"is badly formatted: bad format{FIX}"),
     ],
 )

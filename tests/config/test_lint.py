@@ -35,6 +35,8 @@ def said(look: Look, machine: Machine) -> Callable[..., list[str]]:
         "env A=1 bash -c 'a | b'",
         "awk '{print $1}' /etc/passwd",
         'echo "a;b" x&y 100%% a>b --flag=a|b',
+        "find /tmp -exec ls {} \\;",
+        "ls \"a b;\" 'c;'",
         "ls -l",
     ],
 )
@@ -51,6 +53,7 @@ def test_commands_that_are_right(said: Callable[..., list[str]], command: str) -
         ("ls >/tmp/x", "'>/tmp/x'"),
         ("ls 2>&1", "'2>&1'"),
         ("ls &", "'&'"),
+        ("ls /tmp; ls", "'/tmp;'"),
         ("ls $HOME/x", "'$HOME'"),
         ('ls "${HOME}"', "'${HOME}'"),
         ("ls $(pwd)", "'$('"),
@@ -72,6 +75,9 @@ def test_commands_that_cannot_start(said: Callable[..., list[str]], tmp_path: Pa
     assert said("[program:x]\ncommand=/tmp") == ["command: command at '/tmp' is a directory"]
     assert said("[program:x]\ncommand=x 'y") == ["command: can't parse command \"x 'y\": No closing quotation"]
     assert said("[program:x]\ncommand=") == ["command: command is empty"]
+    assert said("[program:x]\ncommand=A=1 ls") == [
+        "command: can't find command 'A=1'; variables belong into environment ="
+    ]
 
 
 def test_the_path_of_the_program_counts(said: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -82,6 +88,10 @@ def test_the_path_of_the_program_counts(said: Callable[..., list[str]], tmp_path
 
 
 def test_what_surrounds_the_program(said: Callable[..., list[str]]) -> None:
+    assert said("[program:x]\ncommand=ls 'y\ndirectory=/no/such") == [
+        "command: can't parse command \"ls 'y\": No closing quotation",
+        "directory: /no/such is not an existing directory",
+    ]
     assert said("[program:x]\ncommand=ls\ndirectory=/no/such") == ["directory: /no/such is not an existing directory"]
     assert said("[program:x]\ncommand=ls\nstdout_logfile=/tmp/x", is_writable=lambda path: False) == [
         "stdout_logfile: /tmp/x cannot be written here"

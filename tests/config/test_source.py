@@ -142,7 +142,9 @@ def test_a_directory_without_one_is_all_its_files(write: Write, tmp_path: Path) 
 
 def test_an_empty_directory(tmp_path: Path) -> None:
     _, problems = read(tmp_path)
-    assert [error.message for error in problems.errors] == ["no configuration here: no *.conf, *.ini, *.toml, conf.d/*"]
+    assert [error.message for error in problems.errors] == [
+        f"no configuration in {tmp_path}: no *.conf, *.ini, *.toml, conf.d/*"
+    ]
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

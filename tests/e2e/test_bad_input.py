@@ -151,7 +151,7 @@ DAEMON_ARGUMENTS = [
     ("positional", "positional arguments are not supported"),
     ("-c s.conf -l", "-l"),
     ("-c /no/such", "could not find config file /no/such"),
-    ("-c empty", "no configuration here"),
+    ("-c empty", r"no configuration in \S+/empty: "),
     ("-n -c s.conf -e loud", "loud"),
     ("-n -c s.conf -u nosuchuser", "nosuchuser"),
     ("-n -c s.conf -a many", "many"),
@@ -176,7 +176,7 @@ def test_arguments_of_supervise(place: Path, words: str, says: str) -> None:
 
 def test_a_file_that_may_not_be_read_is_no_configuration(place: Path) -> None:
     (place / "s.conf").mkdir()
-    refused(supervise(place, "-n", "-c", "s.conf/."), "no configuration here")
+    refused(supervise(place, "-n", "-c", "s.conf/."), r"no configuration in \S+/s\.conf/\.: ")
     refused(supervise(place, "-n", "-c", "/dev/null"), "does not include supervisord section")
 
 
