@@ -7,6 +7,7 @@ configurations, `passwd` makes passwords for them.
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -111,6 +112,8 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
     ctx.obj = configuration
     if ctx.invoked_subcommand is not None:
         return
+    # Orders to a daemon wait until it can follow them; until then they would end it. (Those to end may.)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
     if sys.getfilesystemencoding() != "utf-8":  # the locale's: names of files and variables would be in that (B55)
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     overrides = {

@@ -305,12 +305,13 @@ class Commands:
 
         Returns when that is certain to be tried, and no new call is answered before it is done (or has failed).
         Raises CommandError, having changed nothing: CANT_REREAD with what the new code or the configuration says,
-        FAILED if that cannot be found out, or amid what would be left half done: an update, a restart of everything.
+        FAILED if that cannot be found out, or amid what would be left half done: an update, a reload, a restart of
+        everything.
         """
         self._must_run()
         if self.upgrader is None:
             raise CommandError(Fault.FAILED, "this daemon cannot be upgraded")
-        await self.upgrader(lambda: self._updater.amid or self._control.amid)
+        await self.upgrader(lambda: self._updater.amid or self._lifecycle.amid or self._control.amid)
 
     # Within
 

@@ -40,6 +40,7 @@ class Lifecycle:
         self.ended = asyncio.Event()
         self.exit_status = 0
         self.config: Config | None = None  # the one that is in force
+        self.amid = ""  # "a reload", while its files are read
         self.unserved: Callable[[], tuple[str, ...]] = tuple  # why servers of the configuration are not open
 
     def begin(self, config: Config) -> None:
@@ -93,11 +94,14 @@ class Lifecycle:
     async def reload(self, *, wait: bool) -> None:
         """See `Commands.reload`. Raises CommandError: CANT_REREAD; with `wait` also FAILED, or SHUTDOWN_STATE if
         a shutdown has overtaken it."""
+        self.amid = "a reload"
         try:
             config = await asyncio.to_thread(self._load)
         except ConfigErrors as exc:
             log.error("reload refused, nothing has been changed: %s", "; ".join(map(str, exc.problems)))
             raise CommandError(Fault.CANT_REREAD, str(exc)) from None
+        finally:
+            self.amid = ""
         if self._supervisor.state is not DaemonState.RUNNING:
             raise CommandError(Fault.SHUTDOWN_STATE)
         self._supervisor.enter(DaemonState.RESTARTING)

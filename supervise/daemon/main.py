@@ -5,6 +5,7 @@ HTTP stack, whose import takes longer than a program needs to start.
 """
 
 import asyncio
+import concurrent.futures
 import gc
 import importlib
 import logging
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from supervise.config.model import Config, OnLeftover
 from supervise.core.events import DaemonChanged, DaemonState, Notification
@@ -242,6 +244,8 @@ def _stay_in_touch(ground: Ground, supervisor: Supervisor) -> None:
 
 async def _answer(ground: Ground, commands: Commands) -> None:
     """Serve the control interface. Its import takes a quarter of a second, hence late and in a thread."""
+    deaf = partial(signal.pthread_sigmask, signal.SIG_BLOCK, FORWARDED)  # signals are this thread's business
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(initializer=deaf))
     await asyncio.to_thread(importlib.import_module, API)
     from supervise.api.app import Api  # noqa: PLC0415  # it has just been loaded
 

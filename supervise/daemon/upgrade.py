@@ -3,8 +3,8 @@
 1. *Nothing is tried on the living.* A fresh interpreter first loads the new code and the configuration, and says
    whether it could go on where we are. What it complains about is the answer to who asked, and nothing has changed.
 2. *Everything is quiet.* Calls that are being answered get a few seconds; who calls from then on waits in the queue of
-   a socket that stays open. No child is reaped any more: the next code finds it as a zombie, with its exit status. What
-   was reaped has been dealt with. The log thread stands still between two pieces.
+   a socket that stays open, and signals wait as well. No child is reaped any more: the next code finds it as a zombie,
+   with its exit status. What was reaped has been dealt with. The log thread stands still between two pieces.
 3. *Until the last moment there is a way back.* Nothing is closed before execve, so if that fails, we go on.
 """
 
@@ -78,7 +78,7 @@ class Upgrade:
             raise self._refuse(Fault.FAILED, f"{what} is under way")
         self._report.reloading()
         suspended = self._ground.servers.suspend()  # from here on nobody new is let in
-        self._task = self._loop.create_task(self._replace(suspended))
+        self._task = self._loop.create_task(self._replace(suspended, amid))
 
     async def _rehearse(self) -> None:
         ground = self._ground
@@ -101,12 +101,17 @@ class Upgrade:
         log.error("upgrade refused, nothing has been changed: %s", text)
         return CommandError(fault, text)
 
-    async def _replace(self, suspended: asyncio.Future[None]) -> None:
+    async def _replace(self, suspended: asyncio.Future[None], amid: Callable[[], str]) -> None:
         try:
             await suspended
             self._reaper.pause()
-            await self._until_quiet()
-            self._execute()
+            with signals_waiting():
+                for _ in ("its handler", "the task that this has made"):  # of a signal that came just before
+                    await asyncio.sleep(0)
+                await self._until_quiet()
+                if what := amid():
+                    raise UpgradeError(f"{what} is under way")
+                self._execute()
         except (UpgradeError, OSError) as error:
             self.problem = f"the last upgrade failed: {error}"
             log.critical("upgrade failed, this daemon goes on: %s", error)
@@ -140,7 +145,6 @@ class Upgrade:
         self._supervisor.spawning.close()
         with (
             self._logs_at_rest(),
-            signals_waiting(),
             elsewhere(directory(ground.cwd)),
             bequeathed(descriptors, ground.will | {"upgraded": __version__}) as variables,
         ):
@@ -167,7 +171,10 @@ class Upgrade:
 
 @contextmanager
 def signals_waiting() -> Iterator[None]:
-    """Inside, orders by signal wait, through an execve(2): until the next daemon listens to them."""
+    """Inside, orders by signal wait, through an execve(2): until the next daemon listens to them.
+
+    That is the mask of this thread; those that are always there beside it take no signals anyway.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     try:
         yield

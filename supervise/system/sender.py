@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -110,6 +111,7 @@ class Sender:
     # The sender's thread
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         while (entry := self._next()) is not None:
             try:
                 lost = [message for message in entry.messages(entry) if not self._deliver(message)]

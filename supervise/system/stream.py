@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import stat
 import threading
 import time
@@ -120,6 +121,7 @@ class StreamWriter:
         os.close(self._wake)
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         poll.register(self._wake, select.POLLIN)

@@ -1,12 +1,16 @@
 """Signals that come at bad moments. (tests/daemon/test_main.py has what each of them means.)"""
 
 import os
+import re
 import signal
 import time
 import xmlrpc.client
+from pathlib import Path
 
-from tests.daemons import Daemon, Supervisors
-from tests.tools import wait_for
+import pytest
+
+from tests.daemons import Daemon, Supervisors, configuration, sleepers
+from tests.tools import ROOT, wait_for
 
 SLOW = "[program:a]\ncommand = bash -c \"trap 'sleep 0.5; exit' TERM; while :; do sleep 0.05; done\"\nstartsecs = 0\n"
 
@@ -73,3 +77,85 @@ def test_orders_to_end_until_the_very_end(supervisors: Supervisors) -> None:
         time.sleep(0.0005)
     assert daemon.process.returncode == 0
     assert not (daemon.place / "main.pid").exists()
+
+
+# Runs in every interpreter of the test, and holds the daemon up where a test wants to signal it.
+HELD_UP = """
+import logging, os, sys, time
+place, execve, info = os.environ["TEST_PLACE"], os.execve, logging.Logger.info
+def hold(where):
+    if os.path.exists(f"{place}/hold-{where}"):
+        os.rename(f"{place}/hold-{where}", f"{place}/held-{where}")
+        while os.path.exists(f"{place}/held-{where}"):
+            time.sleep(0.01)
+def held(*arguments):
+    hold("before exec")
+    execve(*arguments)
+def told(self, message, *arguments):
+    if message.startswith("upgrade: executing"):
+        hold("about to exec")
+    info(self, message, *arguments)
+os.execve, logging.Logger.info = held, told
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "supervise.daemon.main":
+            hold("amid imports")
+if "SUPERVISE_REHEARSAL" not in os.environ:
+    sys.meta_path.insert(0, Finder())
+    if "SUPERVISE_HANDOVER" in os.environ:
+        hold("after exec")
+"""
+ORDERS = (signal.SIGUSR2, signal.SIGHUP)
+
+
+def held_up(supervisors: Supervisors, *where: str) -> Daemon:
+    place = supervisors.place()
+    (place / "sitecustomize.py").write_text(HELD_UP)
+    for each in where:
+        (place / f"hold-{each}").touch()
+    config = place / "s.conf"
+    config.write_text(configuration(place, sleepers("web")))
+    env = {"PYTHONPATH": f"{place}:{ROOT}"}
+    return supervisors.run("supervise", config, place, env=env, answers=not where)
+
+
+def obeys(daemon: Daemon, web: int) -> None:
+    """It has heard of all, and its programs have nothing of it."""
+    daemon.wait_log("received SIGUSR2 indicating log reopen request")
+    daemon.wait_log("received SIGHUP indicating restart request")
+    wait_for(lambda: daemon.info("web")["pid"] not in (0, web))
+    mask = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{daemon.info('web')['pid']}/status").read_text())
+    assert mask is not None
+    assert int(mask[1], 16) == 0
+
+
+def test_orders_before_it_can_follow_them(supervisors: Supervisors) -> None:
+    daemon = held_up(supervisors, "amid imports")
+    wait_for((daemon.place / "held-amid imports").exists)
+    for number in ORDERS:
+        daemon.process.send_signal(number)
+    (daemon.place / "held-amid imports").unlink()
+    daemon.wait_log("supervisord started with pid")
+    daemon.wait_log("spawned: 'web'")
+    obeys(daemon, 0)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("where", ["about to exec", "before exec", "after exec", "amid imports"])
+def test_orders_amid_an_upgrade(supervisors: Supervisors, where: str) -> None:
+    """They reach the daemon after it; so does the order to end."""
+    daemon = held_up(supervisors)
+    web = daemon.wait_state("web", "RUNNING")["pid"]
+    daemon.disconnect()
+    for orders in (ORDERS, (signal.SIGTERM,)):
+        (daemon.place / f"hold-{where}").touch()
+        daemon.process.send_signal(signal.SIGUSR1)
+        wait_for((daemon.place / f"held-{where}").exists)
+        for number in orders:
+            daemon.process.send_signal(number)
+        (daemon.place / f"held-{where}").unlink()
+        if orders is ORDERS:
+            obeys(daemon, web)
+            daemon.disconnect()
+    assert daemon.stop(0) == 0
+    assert daemon.log.count("supervisord started with pid") == 3
