@@ -135,7 +135,9 @@ def update(session: Session, groups: Sequence[str], dry_run: bool, as_json: bool
         if step["kind"] == "note":  # not on stdout: supervisorctl says nothing of it
             print(step["text"], file=sys.stderr)
         elif not as_json:
-            session.out(step["text"])
+            session.out(render.planned(step["text"]) if dry_run else step["text"])
+    if dry_run and not steps and not as_json:
+        session.out(render.NO_UPDATES)
 
 
 @click.command(help=about("shutdown"))

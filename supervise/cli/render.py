@@ -3,6 +3,7 @@
 The plain forms are supervisorctl's (scripts split them on blanks); the wide ones are for people.
 """
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -39,6 +40,8 @@ DONE = {
     "clear": "cleared",
     "rotate": "rotated",
 }
+NO_UPDATES = "No config updates to processes"
+_DONE_BY_UPDATE = re.compile(r": (stopped and removed|stopped|removed|added|updated|restarted)((?: process group)?)")
 _LOG_FACTS = {
     "log_problem": "log",
     "log_dropped": "bytes of output lost",
@@ -179,10 +182,11 @@ def explain_lines(story: Json, colour: bool = False) -> list[str]:
     """The daemon's explanation of one process: what is and why, what comes next, and its last ends."""
     process, exits = story["process"], story["exits"]
     name = process["statename"]
+    in_a_row = f", failed starts in a row: {process['tries']}" if process["tries"] else ""
     lines = [
         f"{process['namespec']}: {state(name) if colour else name}: {story['summary']}",
         f"next: {story['next']}",
-        f"restarts: {process['restarts']}, failed starts in a row: {process['tries']}",
+        f"restarts: {process['restarts']}{in_a_row}",
     ]
     detail = [f"{word}: {process[key]}" for key, word in _LOG_FACTS.items() if process.get(key)]
     if process.get("leftovers"):
@@ -207,7 +211,12 @@ def reread_lines(diff: Json) -> list[str]:
     """supervisorctl's `reread`: a line for each group that differs, sorted."""
     words = {"added": "available", "changed": "changed", "removed": "disappeared"}
     found = {group: word for kind, word in words.items() for group in diff.get(kind, ())}
-    return [f"{group}: {found[group]}" for group in sorted(found)] or ["No config updates to processes"]
+    return [f"{group}: {found[group]}" for group in sorted(found)] or [NO_UPDATES]
+
+
+def planned(text: str) -> str:
+    """A line of an update that has not been made."""
+    return _DONE_BY_UPDATE.sub(lambda found: f":{found[2]} would be {found[1]}", text)
 
 
 def event_line(kind: str, data: Json) -> str:

@@ -51,7 +51,8 @@ def _summary(process: Process, info: ProcessInfo) -> str:
         case State.EXITED:
             return f"it ended by itself ({last}), and autorestart = {config.autorestart.value} leaves it so"
         case State.FATAL:
-            return f"gave up after {config.startretries + 1} failed starts: {machine.reason}"
+            starts = f"{config.startretries + 1} failed starts" if config.startretries else "a failed start"
+            return f"gave up after {starts}: {machine.reason}"
         case _:
             what = f"; pid {describe(machine.pid)}" if machine.pid is not None else ""
             return f"out of control: {machine.reason}{what}"

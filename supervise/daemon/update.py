@@ -27,6 +27,7 @@ TEXTS = {
     "restart": "restarted with its new options",
     "next-start": "keeps running; its new options count from its next start",
     "live": "keeps running with its new options",
+    "down": "does not run; its new options count from its next start",
     "error": "has problems; still there as it was",
 }
 STOPPING = frozenset({"remove", "restart"})
@@ -178,12 +179,14 @@ class Updater:
             elif is_outdated(group.processes[name]):
                 steps.append(self._step("restart", group, name))
             elif (change := classify(group.processes[name].config, config)) is not Change.NOTHING:
-                steps.append(self._step(KINDS[change], group, name))
+                steps.append(self._step(KINDS[change], group, name, starts=config.autostart))
         return steps
 
-    def _step(self, kind: str, group: Group, name: str) -> Step:
+    def _step(self, kind: str, group: Group, name: str, *, starts: bool = True) -> Step:
+        """`starts`: what a restart finds at rest is started by it."""
         namespec = name if name == group.name else f"{group.name}:{name}"
-        return Step(kind, group.name, name, f"{namespec}: {TEXTS[kind]}")
+        stays_down = kind in KINDS.values() and group.processes[name].at_rest and not (kind == "restart" and starts)
+        return Step(kind, group.name, name, f"{namespec}: {TEXTS['down' if stays_down else kind]}")
 
     async def _follow(self, group: Group, new: GroupConfig, plan: Sequence[Step]) -> list[Step]:
         """Carry out a plan; returns it as it went. What cannot be ended stays as it is, for a later update to try."""

@@ -100,18 +100,21 @@ def test_update_of_named_groups(own_pair: Pair) -> None:
         assert ours == theirs, line
 
 
+PLAN = {"goes:": "removed", "comes:": "added", "changes:": "updated"}
+
+
 def test_dry_run(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", BEFORE)
     daemon.configure(AFTER)
     before = daemon.states()
     run = daemon.ctl("update", "--dry-run")
-    assert {"goes: removed process group", "comes: added process group", "changes: updated process group"} <= set(
-        run.stdout.splitlines()
-    )
+    assert {f"{name} process group would be {done}" for name, done in PLAN.items()} <= set(run.stdout.splitlines())
     assert daemon.states() == before
     plan = json.loads(daemon.ctl("update", "--dry-run", "--json").stdout)
     assert {step["group"] for step in plan} == {"goes", "comes", "changes"}
     assert json.loads(daemon.ctl("reread", "--json").stdout)["added"] == ["comes"]
+    daemon.configure(BEFORE)
+    assert daemon.ctl("update", "--dry-run").stdout == "No config updates to processes\n"
 
 
 def test_a_bad_configuration(own_pair: Pair) -> None:

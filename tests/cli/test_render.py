@@ -153,7 +153,7 @@ def test_explanation() -> None:
     assert render.explain_lines(story) == [
         "web: FATAL: gave up after 4 failed starts",
         "next: nothing",
-        "restarts: 2, failed starts in a row: 0",
+        "restarts: 2",
         "bytes of output lost: 5",
         "left behind: 8 9",
         "5s ago: exit status 3 (after 0.1s, unexpected)",

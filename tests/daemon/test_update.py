@@ -117,7 +117,9 @@ def test_a_stopped_process_that_does_not_start_by_itself_stays_stopped(tmp_path:
         async with supervising(tmp_path, old) as supervisor:
             files = Files(group(sh("p", "exec sleep 2000", autostart=False)))
             updater = Updater(supervisor, config(old), files.load)
-            await updater.update([], dry_run=False)
+            steps = await updater.update([], dry_run=False)
+            down = "p: does not run; its new options count from its next start"
+            assert [step.text for step in steps] == ["p: stopped", down, "p: updated process group"]
             assert process(supervisor, "p").state is State.STOPPED
             assert process(supervisor, "p").config.command.endswith("2000'")
 
