@@ -23,6 +23,7 @@ class Converter:
     machine: Machine
     problems: Problems
     environ: dict[str, object]
+    defaults: dict[tuple[Option, ...], dict[str, Any]] = dataclasses.field(default_factory=dict)  # by `all`
 
     def names(self, level: Names, extra: Mapping[str, object]) -> dict[str, object]:
         """What may be expanded at a level; `extra` are the program's and the process's names."""
@@ -45,6 +46,16 @@ class Converter:
         except ValueError as why:
             self.problems.error(place, why)
             return self._default(option)
+
+    def all(self, section: Section, options: tuple[Option, ...], extra: Mapping[str, object]) -> dict[str, Any]:
+        """The values of several options, by key. Most options are not set in most sections."""
+        if (defaults := self.defaults.get(options)) is None:
+            defaults = self.defaults[options] = {option.key: self._default(option) for option in options}
+        values = dict(defaults)
+        for option in options:
+            if option.key in section.own or option.key in section.defaults:
+                values[option.key] = self.get(section, option, extra)
+        return values
 
     def expanded(self, section: Section, option: Option, raw: Any, extra: Mapping[str, object]) -> Any:
         """`raw` with its names replaced, in every text of a list or a table. Raises ValueError."""

@@ -28,7 +28,7 @@ class Names(enum.IntEnum):
     PROCESS = 4  # process_num, numprocs, and ENV_X of the program's own environment
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Option:
     """The declaration of one option. `where`: the kinds of section that have it; `changed`: see Change."""
 

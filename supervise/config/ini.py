@@ -107,7 +107,9 @@ def comment_start(line: str) -> int | None:
 
     The n-th # and the n-th ; are looked at together, so that `a;b ;c #d` is cut at its #: configparser's way.
     """
-    if line.lstrip()[:1] in ("#", ";") and line.strip():
+    if "#" not in line and ";" not in line:
+        return None
+    if line.lstrip()[:1] in ("#", ";"):
         return 0
     signs = ([at for at, character in enumerate(line) if character == sign] for sign in "#;")
     for pair in zip_longest(*signs):

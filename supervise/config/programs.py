@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from supervise.config import sockets
@@ -151,8 +152,8 @@ class _Builder:
         options = options_of(section.kind)
         program = section.label.strip()
         names: dict[str, object] = {"program_name": program, "group_name": group, "host_node_name": self.machine.node}
-        kept = [_as_read(option, kind) for option in declared(ProgramConfig) if option.key != "environment"]
-        shared = {option.key: get(section, option, names) for option in kept if option.names < Names.PROCESS}
+        of_all, of_each = _kept(kind)
+        shared = self.converter.all(section, of_all, names)
         self.fix_stopping(section, shared)
         self.fix_user(section, shared)
         count, first = get(section, options["numprocs"], names), get(section, options["numprocs_start"], names)
@@ -172,7 +173,7 @@ class _Builder:
             mine: dict[str, object] = {**names, "process_num": number, "numprocs": count, **self.converter.environ}
             environment: dict[str, str] = get(section, options["environment"], mine)
             mine |= {f"ENV_{key}": value for key, value in environment.items()}
-            own = {option.key: get(section, option, mine) for option in kept if option.names is Names.PROCESS}
+            own = self.converter.all(section, of_each, mine)
             name = get(section, options["process_name"], mine) if section.get("process_name") else program
             self.fix_logs(section, shared["redirect_stderr"], own)
             self.fix_syslog(section, own)
@@ -313,6 +314,14 @@ class _Builder:
             names = Counter(process.name for process in group.processes)
             for name in sorted(name for name, count in names.items() if count > 1):
                 self.problems.warn(place, f"two processes of the group are called {name}; only the last one runs")
+
+
+@cache
+def _kept(kind: Kind) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    """The options that a process has, but for `environment`: those that all of a section share, and those of each."""
+    kept = [_as_read(option, kind) for option in declared(ProgramConfig) if option.key != "environment"]
+    each = tuple(option for option in kept if option.names is Names.PROCESS)
+    return tuple(option for option in kept if option.names < Names.PROCESS), each
 
 
 def _as_read(option: Option, kind: Kind) -> Option:
