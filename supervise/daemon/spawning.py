@@ -44,7 +44,7 @@ class Spawning:
             self._loop.call_soon(self._some)
             self._logs.touching.hold()
         self._queue.append(process)
-        if changes_user(process.config):
+        if changes_user(process.config) and os.geteuid() == 0:
             self._forker.begin()
 
     def _some(self) -> None:
@@ -80,6 +80,8 @@ class Spawning:
         config = process.config
         filename, argv = lookup(config, self._environ.get("PATH"))
         launch = Launch(filename, argv, environment(config, self._environ, serverurl))
+        if changes_user(config) and os.geteuid() == 0:
+            self._forker.follow()  # not where we are for a moment below
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
             self._memory.remember(process)  # with the pipes by which the child can be found
             with self._trees.birth(process) as mark:
@@ -92,5 +94,6 @@ class Spawning:
                     stderr=ends.stderr,
                     stdin=ends.stdin if ready.stdin is None else ready.stdin,
                     pass_fds=ready.fds,
-                    forker=None if process.cgroup else self._forker,  # it is not in there with us
+                    forker=self._forker,
+                    cgroup=process.cgroup.path if process.cgroup else None,
                 )

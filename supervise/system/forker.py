@@ -2,15 +2,17 @@
 
     python -I -S - NUMBER DAEMON [what ps(1) shall show] < forker.py
 
-NUMBER is our end of a socket (SOCK_SEQPACKET), DAEMON the pid at the other end. An order is one message: JSON, and the
-descriptors that shall be 0, 1 and 2 of the program. There are two answers [pid, stage, errno]:
+NUMBER is our end of a socket (SOCK_SEQPACKET), DAEMON the pid at the other end. An order is one message: JSON, in which
+a character of a text is a byte, and the descriptors that shall be 0, 1, 2, … of the program. There are two answers
+[pid, stage, errno]:
 
-    from the child, when only the program is left to be executed: stage "ready". It is not sent if that point was not
-        reached, and whoever waits for it sees the socket's end only when the child has sent it, or will not.
+    from the child, when nothing is left but what its user or a disk may delay: stage "ready". It is not sent if that
+        point was not reached, and whoever waits for it sees the socket's end only when the child has sent it, or
+        will not.
     from us, when it has been executed: stage "", or where it failed: "fork", "user", "chdir", "exec"
 
-So the daemon knows of every child, whoever is killed in the middle. Orders are carried out one after the other; when
-the other end is closed, or the daemon dies in whatever way, so do we.
+So the daemon knows of every child, whoever is killed in the middle. When the other end is closed, or the daemon dies in
+whatever way, so do we. A child that is not executed yet keeps nobody waiting: the next order may come before we answer.
 
 `subprocess` uses vfork(2) only where the user stays the same. A fork(2) copies the page tables of the whole process,
 and then every page that is written to: 2 to 4 ms for the daemon. We have little to copy, and a single thread, so that
@@ -24,9 +26,11 @@ import gc
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 # clone(2) by its number, where its first argument is the flags: the function of the C library wants a stack.
@@ -34,6 +38,7 @@ CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "loongarch64": 220, "ppc6
 CLONE_PARENT = 0x8000  # linux/sched.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LARGEST = 1 << 20  # bytes of an order, at most
+MOST = 40  # descriptors of a program, at most: all others of ours have higher numbers
 NOT_STARTED = 127  # exit status of what could not be executed
 
 
@@ -42,20 +47,36 @@ def serve(link: socket.socket, daemon: int) -> None:
     libc = ctypes.PyDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    buffer, space = bytearray(LARGEST), socket.CMSG_LEN(3 * array.array("i").itemsize)
+    buffer, space = bytearray(LARGEST), socket.CMSG_LEN(MOST * array.array("i").itemsize)
+    beginning: dict[int, int] = {}  # pipes of children that are not executed yet, and their pids
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
     gc.freeze()
     gc.disable()
     while os.getppid() == daemon:
-        size, rights, _, _ = link.recvmsg_into([buffer], space, socket.MSG_CMSG_CLOEXEC)
-        if not size:
-            return
-        fds = array.array("i")
-        for _, _, numbers in rights:
-            fds.frombytes(numbers)
-        pid, stage, number = begin(libc, link, daemon, json.loads(buffer[:size]), fds.tolist())
-        for fd in fds:
-            os.close(fd)
-        answer(link, pid, stage, number)
+        for ready, _ in poll.poll():
+            if ready in beginning:
+                poll.unregister(ready)
+                stage, _, number = os.read(ready, 100).decode().partition(" ")
+                os.close(ready)
+                answer(link, beginning.pop(ready), stage, int(number or 0))
+                continue
+            size, rights, flags, _ = link.recvmsg_into([buffer], space, socket.MSG_CMSG_CLOEXEC)
+            if not size:
+                return
+            fds = array.array("i")
+            for _, _, numbers in rights:
+                fds.frombytes(numbers)
+            try:
+                if flags & socket.MSG_CTRUNC:
+                    raise OSError(errno.EMFILE, "")
+                pid, hear = begin(libc, link, daemon, json.loads(buffer[:size]), fds)
+                beginning[hear] = pid
+                poll.register(hear, select.POLLIN)
+            except OSError as error:
+                answer(link, 0, "fork", error.errno or 0)
+            for fd in fds:
+                os.close(fd)
 
 
 def answer(link: socket.socket, pid: int, stage: str, number: int = 0) -> None:
@@ -64,34 +85,42 @@ def answer(link: socket.socket, pid: int, stage: str, number: int = 0) -> None:
 
 
 def begin(
-    libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: dict[str, Any], fds: list[int]
-) -> tuple[int, str, int]:
-    """Have a child begin, and wait until it is the program. Returns its pid (0: none), the stage, and the errno."""
-    hear, tell = os.pipe()  # which says nothing, but that it is closed, if the program is executed
+    libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: dict[str, Any], fds: Sequence[int]
+) -> tuple[int, int]:
+    """Have a child begin. Returns its pid, and a pipe that says nothing, but that it is closed, if it is executed.
+
+    Raises OSError."""
+    hear, tell = os.pipe()
     flags = CLONE_PARENT | signal.SIGCHLD
     pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[platform.machine()], flags, 0, 0, 0, 0)))
     if pid == 0:
-        become(link, daemon, order, fds, tell)
+        become(libc, link, daemon, order, fds, tell)
     os.close(tell)
-    said = os.read(hear, 100).decode() if pid > 0 else f"fork {ctypes.get_errno()}"
-    os.close(hear)
-    stage, _, number = said.partition(" ")
-    return max(pid, 0), stage, int(number or 0)
+    if pid < 0:
+        os.close(hear)
+        raise OSError(ctypes.get_errno(), "")
+    return pid, hear
 
 
-def become(link: socket.socket, daemon: int, order: dict[str, Any], fds: list[int], tell: int) -> None:
+def become(
+    libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: dict[str, Any], fds: Sequence[int], tell: int
+) -> None:
     """In the child: be the program. Does not return. The directory is entered with the rights of the user."""
     stage = "fork"
     try:
         os.setsid()
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
+        if order["cgroup"] is not None:
+            with open(encoded(order["cgroup"]) + b"/cgroup.procs", "wb") as file:
+                file.write(b"0")
         if os.getppid() != daemon:  # it died before the next one could find us by our stdout, and would start another
             return
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
-            signal.signal(ignored, signal.SIG_DFL)
         if order["umask"] is not None:
             os.umask(order["umask"])
+        filename, argv, env = encoded(order["filename"]), strings(order["argv"]), strings(order["env"])
+        answer(link, os.getpid(), "ready")
+        link.close()  # nothing of ours belongs to the user
         stage = "user"
         if order["groups"] is not None:
             os.setgroups(order["groups"])
@@ -100,18 +129,33 @@ def become(link: socket.socket, daemon: int, order: dict[str, Any], fds: list[in
             os.setuid(order["user"])
         stage = "chdir"
         if order["directory"] is not None:
-            os.chdir(order["directory"])
+            os.chdir(encoded(order["directory"]))
         stage = "exec"
-        answer(link, os.getpid(), "ready")
-        os.execve(order["filename"], order["argv"], order["env"])
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
+            signal.signal(ignored, signal.SIG_DFL)
+        libc.execve(filename, argv, env)  # os.execve does not take every name that an environment may have
+        raise OSError(ctypes.get_errno(), "")
     except Exception as error:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # nobody may listen any more
         code = error.errno if isinstance(error, OSError) else errno.EINVAL
         os.write(tell, f"{stage} {code}".encode())
     finally:
         os._exit(NOT_STARTED)
 
 
+def encoded(text: str) -> bytes:
+    """The bytes that are the characters of a text."""
+    return text.encode("latin-1")
+
+
+def strings(texts: list[str]) -> "ctypes.Array[ctypes.c_char_p]":
+    """A vector for execve(2)."""
+    return (ctypes.c_char_p * (len(texts) + 1))(*map(encoded, texts))
+
+
 if __name__ == "__main__":
-    own = int(sys.argv[1])
-    os.set_inheritable(own, False)
+    while os.dup(0) < MOST:
+        pass  # all below are taken, so that no descriptor that is given to us is in another one's place
+    own = os.dup(int(sys.argv[1]))
+    os.dup2(0, int(sys.argv[1]), inheritable=False)
     serve(socket.socket(fileno=own), int(sys.argv[2]))

@@ -9,16 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from supervise.system import forker
+from supervise.system.inherited import inherited
 from supervise.system.reap import Reaper
 
 TRIES = 2
-PATIENCE = 3.0  # seconds for one step of a start, before another way is taken
+PATIENCE = 3.0  # seconds for the forker, and for a child until only its user or a disk can delay it
+SLOW, QUICK = 0.5, 0.05  # seconds that a child may then take until it is executed, while we wait: at most, and always
+REST = 10  # times as long as a child was waited for, only QUICK is waited again
 ANSWER = 100  # bytes, at most
 TITLE = ("forker", "of", "supervise")  # for ps(1)
 AVAILABLE = platform.machine() in forker.CLONE and ctypes.sizeof(ctypes.c_void_p) == 8
@@ -36,13 +40,21 @@ class NotStarted(Exception):
 
 
 class Forker:
-    """Runs when it is needed, and again if it has died. Loop thread only."""
+    """Runs when it is needed, and again if it has died. Loop thread only.
+
+    Whoever may do something to a child before it is executed can delay that: its user can stop it, a disk can hang.
+    So we wait for it SLOW seconds at most, and seldom. Then it counts as begun, and that it was not executed is only
+    seen by its end (status 127), as with supervisord.
+    """
 
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
         self._program = Path(forker.__file__).read_bytes()  # ours, whatever is installed in its place later
         self._link: socket.socket | None = None
         self._pid = 0
+        self._inherited: tuple[object, ...] = ()
+        self._slow = set[int]()  # children whose end or beginning we have not been told
+        self._rest = 0.0  # until then, we only wait QUICK
 
     def begin(self) -> bool:
         """Have it run: it needs 20 ms to get ready, which need not be waited for. False: there can be none."""
@@ -53,57 +65,69 @@ class Forker:
                 return False
         return self._link is not None
 
+    def follow(self) -> bool:
+        """`begin`, if need be anew: it has died, or others have changed what our children inherit from us."""
+        if self._link is not None and (self._inherited != inherited() or self._has_died()):
+            self.close()
+        return self.begin()
+
     def _begin(self) -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        number = its.fileno()
+        number, path = its.fileno(), "LD_LIBRARY_PATH"
         command = [sys.executable, "-I", "-S", "-", str(number), str(os.getpid()), *TITLE]
-        with ExitStack() as failed, its:
+        with ExitStack() as failed, its, _memory(self._program) as program:
             failed.callback(ours.close)
-            quiet = subprocess.DEVNULL
+            self._inherited = inherited()
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
-                stdout=quiet,
-                stderr=quiet,
-                env={},
+                stdin=program,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={path: os.environ[path]} if path in os.environ else {},  # where the interpreter cannot do without
                 pass_fds=[number],
                 start_new_session=True,
             )
             process.returncode = 0  # reaping is the reaper's business
             failed.pop_all()
-        ours.settimeout(PATIENCE)
         self._link, self._pid = ours, process.pid
         self._reaper.watch(self._pid, lambda *_: self._gone(process.pid))
-        assert process.stdin is not None
-        with suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(self._program)
 
     def start(
         self,
         filename: str,
         argv: Sequence[str],
         env: Mapping[str, str],
-        fds: tuple[int, int, int],
+        fds: Sequence[int],
         directory: str | None,
         umask: int | None,
         *,
         group: int,
         user: int | None = None,
         extra_groups: Sequence[int] | None = None,
+        cgroup: str | None = None,
     ) -> int | None:
-        """The pid of a new child of ours, which has executed that in a session of its own; None: use another way.
+        """The pid of a new child of ours, which executes that in a session of its own; None: use another way.
 
-        Blocks until then, for about 1 ms. Raises NotStarted, ValueError (a null byte).
+        `fds` are its descriptors 0, 1, 2, … Where it shall be in another `cgroup` (a directory), we may be in that
+        ourselves. Blocks for about 1 ms, see above. Raises NotStarted, ValueError (a null byte).
         """
-        if any("\0" in word for word in (filename, *argv, *env.keys(), *env.values(), directory or "")):
-            raise ValueError("embedded null byte")
-        order = {"filename": filename, "argv": argv, "env": env, "directory": directory, "umask": umask}
+        if any("=" in name for name in env):
+            raise ValueError("illegal environment variable name")
+        order = {
+            "filename": _bytes(filename),
+            "argv": [*map(_bytes, argv)],
+            "env": [f"{_bytes(name)}={_bytes(value)}" for name, value in env.items()],
+            "directory": directory and _bytes(directory),
+            "cgroup": cgroup and _bytes(cgroup),
+            "umask": umask,
+        }
         message = json.dumps(order | {"user": user, "group": group, "groups": extra_groups}).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         for _ in range(TRIES):
-            if not self.begin() or self._link is None:
+            if (cgroup is None and not self.begin()) or self._link is None:
                 return None
             try:
+                self._link.settimeout(PATIENCE)
                 self._link.sendmsg([message], rights, socket.MSG_NOSIGNAL)
             except (BrokenPipeError, TimeoutError):  # it has been killed, and we have not reaped it yet; or stopped
                 self.close()
@@ -115,16 +139,20 @@ class Forker:
 
     def _answer(self, link: socket.socket) -> int | None:
         """The answers to an order (see `forker`). Raises NotStarted."""
-        known, killed = 0, False
+        known, since, killed = 0, 0.0, False
         while True:
             try:
                 message = link.recv(ANSWER)
             except ConnectionResetError:
                 message = b""
-            except TimeoutError:  # the forker is stopped, or its child waits for a disk that hangs
+            except TimeoutError:
+                if known:  # its user keeps it, or a disk that hangs
+                    self._slow.add(known)
+                    self._waited(since)
+                    return known
                 if killed:  # nobody is ready from here on; who was ready before this can still be read
                     link.shutdown(socket.SHUT_RDWR)
-                elif self._pid:
+                elif self._pid:  # the forker is stopped
                     os.kill(self._pid, signal.SIGKILL)
                 killed = True
                 continue
@@ -132,17 +160,31 @@ class Forker:
                 self.close()
                 return known or None
             pid, stage, number = json.loads(message)
-            match stage:
-                case "ready":
-                    known = pid
-                case "":
-                    return int(pid)
-                case _:
-                    if pid:
-                        self._reaper.take(pid)
-                    if stage == "fork":
-                        return None
-                    raise NotStarted(stage, number)
+            if stage == "ready":
+                known, since = pid, time.monotonic()
+                link.settimeout(SLOW if since >= self._rest else QUICK)
+                continue
+            if pid in self._slow:  # an earlier one
+                self._slow.discard(pid)
+                continue
+            if known:
+                self._waited(since)
+            if not stage:
+                return int(pid)
+            if pid:
+                self._reaper.take(pid, QUICK)
+            if stage == "fork":
+                return None
+            raise NotStarted(stage, number)
+
+    def _waited(self, since: float) -> None:
+        """A child that was ready then has kept us until now."""
+        now = time.monotonic()
+        if now - since > QUICK:
+            self._rest = max(self._rest, now + REST * (now - since))
+
+    def _has_died(self) -> bool:
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _gone(self, pid: int) -> None:
         if pid == self._pid:
@@ -151,6 +193,7 @@ class Forker:
 
     def close(self) -> None:
         """Have it end at once. The next `start` makes another."""
+        self._slow.clear()
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -158,3 +201,22 @@ class Forker:
             os.kill(self._pid, signal.SIGKILL)
             self._reaper.take(self._pid)
             self._pid = 0
+
+
+def _bytes(text: str) -> str:
+    """The text as a program shall see it, a byte for a character. Raises ValueError."""
+    if "\0" in text:
+        raise ValueError("embedded null byte")
+    return os.fsencode(text).decode("latin-1")
+
+
+@contextmanager
+def _memory(content: bytes) -> Iterator[int]:
+    """A file with that content, which has no name, and which writing to cannot block."""
+    fd = os.memfd_create("forker")
+    try:
+        os.write(fd, content)
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)

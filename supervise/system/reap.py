@@ -50,13 +50,16 @@ class Reaper:
         else:
             self._watched[pid] = ended
 
-    def take(self, pid: int) -> None:
-        """Reap a child that is ending, and tell nobody: at once, or later if somebody keeps it, as a debugger may."""
+    def take(self, pid: int, patience: float = PATIENCE) -> None:
+        """Reap a child that is ending, and tell nobody: at once, or later if somebody keeps it, as a debugger may.
+
+        Blocks for `patience` seconds at most. Whoever has the rights of the child can stop it, and have us wait.
+        """
         with suppress(OSError):  # no descriptors
             poll, fd = select.poll(), os.pidfd_open(pid)
             try:
                 poll.register(fd, select.POLLIN)
-                poll.poll(PATIENCE * 1000)
+                poll.poll(patience * 1000)
             finally:
                 os.close(fd)
         self._watched.pop(pid, None)

@@ -110,10 +110,12 @@ def spawn(
     stdin: int | None = None,
     pass_fds: Sequence[int] = (),
     forker: Forker | None = None,
+    cgroup: str | None = None,
 ) -> Child:
     """Start the program in a session of its own. `stdout`, `stderr` and `stdin` are the child's ends; all stay the
     caller's to close. Without `stdin` the child gets a pipe that never ends (see `Stdin`). It has
-    `pass_fds` under the same numbers. Where the user changes, a `forker` is faster, if it may be used.
+    `pass_fds` under the same numbers. Where the user changes, a `forker` is faster, and does not wait for what that
+    user, or a disk, delays; it must be told of the `cgroup` that we have entered for this child.
 
     Pipes among them are given to the program's user, so that it may open /dev/stdout or /dev/stderr again. A failure
     that supervisord's child would report is also written to `stderr` in its words. The caller's reaper must be in the
@@ -125,7 +127,8 @@ def spawn(
     except OSError as error:
         raise _at_fork(error, config) from None
     try:
-        child = Child(_start(config, filename, argv, env, (end, stdout, stderr), pass_fds, forker), own)
+        fds = (end, stdout, stderr)
+        child = Child(_start(config, filename, argv, env, fds, pass_fds, forker, cgroup), own)
     except BaseException as error:
         if own:
             own.close()
@@ -146,6 +149,7 @@ def _start(
     fds: tuple[int, int, int],
     pass_fds: Sequence[int],
     forker: Forker | None,
+    cgroup: str | None,
 ) -> int:
     """The pid of the new process. Raises SpawnError."""
     identity = _identity(config)
@@ -154,8 +158,9 @@ def _start(
     try:
         if config.uid is not None:
             _own(fds, config.uid)
-        if identity and not pass_fds and forker is not None:
-            pid = forker.start(filename, argv, env, fds, config.directory, config.umask, **identity)
+        if identity and forker is not None and [*pass_fds] == [*range(len(fds), len(fds) + len(pass_fds))]:
+            every = (*fds, *pass_fds)
+            pid = forker.start(filename, argv, env, every, config.directory, config.umask, **identity, cgroup=cgroup)
             if pid is not None:
                 return pid
         with _entering(config.directory, identity):

@@ -1,20 +1,24 @@
 """A queue of spawns that leaves room for others, and what one of them needs."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from supervise.config.model import StopScope
 from supervise.core.events import Start, State
 from supervise.daemon import spawning
 from supervise.daemon.process import Process
 from supervise.daemon.spawning import Spawning
 from supervise.daemon.supervisor import Supervisor
+from supervise.system.cgroup import name_of
 from supervise.system.spawn import SpawnError
 from tests.daemon.running import eventually, group, no_descriptors, process, program, reach, run, sh, supervising
-from tests.tools import need_root
+from tests.tools import alive, need_cgroup, need_root, wait_for
 
 
 def queue_of(supervisor: Supervisor, act: Callable[[Process], None]) -> Spawning:
@@ -106,5 +110,49 @@ def test_programs_of_other_users_are_children_like_all_others(tmp_path: Path) ->
                 await eventually(lambda one=one: bool(one.exits))
                 assert one.exits[0].status == 0
                 assert one.logs.stdout.run_ring() == f"{60000 + n}\n".encode()
+
+    run(story)
+
+
+def test_a_tree_of_another_user_is_born_in_its_cgroup(tmp_path: Path) -> None:
+    """And the forker is not there, though it was begun anew just now."""
+    need_root()
+    need_cgroup()
+
+    async def story() -> None:
+        options = {"uid": 60001, "stop_scope": StopScope.TREE, "group_name": "g"}
+        programs = [program(f"p{n}", "sleep 1000", **options) for n in range(2)]
+        async with supervising(tmp_path, group(*programs)) as supervisor:
+            pids, forkers = list[int](), set[int]()
+            for one in supervisor.processes():
+                supervisor.tell(one, Start())
+                await reach(supervisor, one.namespec, State.RUNNING)
+                assert one.machine.pid
+                assert one.cgroup
+                assert name_of(one.machine.pid) == one.cgroup.name
+                forker = supervisor.spawning._forker
+                assert forker._link is not None, "it was there when it was needed"
+                assert name_of(forker._pid) == name_of(os.getpid())
+                pids.append(one.machine.pid)
+                forkers.add(forker._pid)
+                os.kill(forker._pid, signal.SIGKILL)
+                wait_for(lambda forker=forker: not alive(forker._pid))
+            assert len({*pids, *forkers}) == 4
+
+    run(story)
+
+
+def test_only_root_has_a_use_for_a_forker(tmp_path: Path) -> None:
+    need_root()
+
+    async def story() -> None:
+        async with supervising(tmp_path, group(program("p", "sleep 1000", uid=60001))) as supervisor:
+            os.seteuid(60002)
+            try:
+                supervisor.tell(process(supervisor, "p"), Start())
+                await reach(supervisor, "p", State.BACKOFF)
+            finally:
+                os.seteuid(0)
+            assert supervisor.spawning._forker._link is None
 
     run(story)

@@ -32,8 +32,8 @@ def link() -> Iterator[socket.socket]:
 def order(link: socket.socket, *argv: str, **options: Any) -> tuple[list[list[Any]], bytes]:
     """All answers, and what the child wrote (it may go on)."""
     reader, end = os.pipe()
-    told = {"filename": argv[0], "argv": argv, "env": {}, "group": os.getgid()}
-    rest = dict.fromkeys(("directory", "umask", "user", "groups"))
+    told = {"filename": argv[0], "argv": argv, "env": [], "group": os.getgid()}
+    rest = dict.fromkeys(("directory", "umask", "user", "groups", "cgroup"))
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [reader, end, end]))]
     link.sendmsg([json.dumps({**told, **rest, **options}).encode()], rights)
     os.close(end)
@@ -62,9 +62,9 @@ def test_signals_that_python_ignores_are_not_ignored(link: socket.socket) -> Non
 def test_it_tells_how_far_it_came(link: socket.socket) -> None:
     [ready, (pid, *failure)], output = order(link, "/no/such")
     assert (ready, failure, output) == ([pid, "ready", 0], ["exec", 2], b"")
-    [(_, *failure)], output = order(link, "/bin/true", directory="/no/such")
+    [_, (_, *failure)], output = order(link, "/bin/true", directory="/no/such")
     assert (failure, output) == (["chdir", 2], b"")
-    [(_, *failure)], output = order(link, "/bin/true", user=-2, groups=[])
+    [_, (_, *failure)], output = order(link, "/bin/true", user=-2, groups=[])
     assert failure[0] == "user"
     [(_, *failure)], output = order(link, "/bin/true", umask="nonsense")
     assert failure == ["fork", 22], "a fault of ours is no child of ours"

@@ -1,8 +1,11 @@
 """The forker as the daemon uses it: children of ours, and whatever happens to the forker."""
 
 import asyncio
+import fcntl
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import threading
@@ -15,7 +18,7 @@ import pytest
 from supervise.system import forking
 from supervise.system.forking import Forker, NotStarted
 from supervise.system.reap import Reaper
-from tests.tools import alive, wait_for
+from tests.tools import alive, need_cgroup, wait_for
 
 NULL = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
@@ -106,8 +109,8 @@ def test_a_forker_that_is_killed_before_it_acts_has_started_nothing(forker: Fork
 def test_a_forker_that_stands_still_does_not_stop_us(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forking, "PATIENCE", 0.3)
     assert status_of(forker.order("/bin/true")) == 0
+    monkeypatch.setattr(forking, "PATIENCE", 0.3)
     os.kill(forker.pid, signal.SIGSTOP)
     assert forker.order("/bin/touch", str(tmp_path / "file")) is None
     assert forker.pid == 0
@@ -119,10 +122,12 @@ def test_a_child_that_was_given_up_does_not_begin(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is held up where a disk might: between its birth and its program."""
-    monkeypatch.setattr(forking, "PATIENCE", 0.3)
     hook = b"    try:\n        os.setsid()\n"
     assert hook in forker._program
-    forker._program = forker._program.replace(hook, hook + b"        os.kill(os.getpid(), signal.SIGSTOP)\n")
+    forker._program = forker._program.replace(hook, hook + STOP)
+    forker.begin()
+    wait_for(lambda: state(forker.pid) == "S")
+    monkeypatch.setattr(forking, "PATIENCE", 0.3)
     assert forker.order("/bin/touch", str(tmp_path / "file")) is None
     [child] = [pid for pid in children() if pid != forker.pid]
     os.kill(child, signal.SIGCONT)
@@ -173,6 +178,181 @@ class Belated(socket.socket):
             raise
 
 
-def running(pid: int) -> bool:
+STOP = b"        os.kill(os.getpid(), signal.SIGSTOP)\n"
+
+
+def held_up(forker: Forking, stage: bytes) -> None:
+    """Have its children stop at that stage, as their user can make them."""
+    hook = b'        stage = "%s"\n' % stage
+    assert hook in forker._program
+    forker._program = forker._program.replace(hook, hook + STOP)
+
+
+@pytest.mark.parametrize("stage", [b"user", b"chdir", b"exec"])
+def test_a_child_that_its_user_stops_stops_nobody_else(
+    forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: bytes
+) -> None:
+    monkeypatch.setattr(forking, "SLOW", 0.2)
+    held_up(forker, stage)
+    pids = [forker.order("/bin/touch", str(tmp_path / name)) for name in "abc"]
+    first = forker.pid
+    for pid in pids:
+        assert pid
+        wait_for(lambda pid=pid: state(pid) == "T")
+    assert not list(tmp_path.iterdir())
+    for pid in pids[:2]:
+        os.kill(pid or 0, signal.SIGCONT)
+        assert status_of(pid) == 0
+    with pytest.raises(NotStarted):  # whose answer comes after theirs
+        continued(forker, "/no/such")
+    forker.close()  # who is ready goes on without it
+    os.kill(pids[2] or 0, signal.SIGCONT)
+    assert status_of(pids[2]) == 0
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
+    assert not alive(first)
+
+
+def continued(forker: Forking, *argv: str) -> int | None:
+    """Begun, though it is held up."""
+    known = set(children())
+
+    def go_on() -> None:
+        [new] = wait_for(lambda: {pid for pid in children() if pid not in known and state(pid) == "T"})
+        os.kill(new, signal.SIGCONT)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        return forker.order(*argv)
+    finally:
+        thread.join()
+
+
+def test_whoever_is_slow_is_waited_for_seldom(forker: Forking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever makes his program slow would make the daemon slow, again and again."""
+    monkeypatch.setattr(forking, "SLOW", 0.2)
+    monkeypatch.setattr(forking, "QUICK", 0.1)
+    monkeypatch.setattr(forking, "REST", 10000)
+    held_up(forker, b"exec")
+    patience = []
+    for _ in range(3):
+        pid = forker.order("/bin/true")
+        assert forker._link
+        patience.append(forker._link.gettimeout())
+        os.kill(pid or 0, signal.SIGKILL)
+        assert status_of(pid) == -signal.SIGKILL
+    assert patience == [0.2, 0.1, 0.1]
+
+
+def test_a_file_that_its_owner_does_not_let_be_opened_stops_nobody(
+    forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease (fcntl(2)) is enough for that: for 45 seconds, and again."""
+    monkeypatch.setattr(forking, "SLOW", 0.2)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexit 7\n")
+    program.chmod(0o755)
+    asked = list[int]()  # by the kernel, to give up the lease
+    before = signal.signal(signal.SIGIO, lambda number, _: asked.append(number))
+    try:
+        with program.open("rb+") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            pid = forker.order(str(program))
+            assert pid
+            assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+            wait_for(lambda: asked)
+        assert status_of(pid) in {7, 127}  # 127: it was still open for writing
+    finally:
+        signal.signal(signal.SIGIO, before)
+
+
+def test_a_late_failure_is_an_end(forker: Forking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the status that the children of supervisord have, also if the forker is there no more."""
+    monkeypatch.setattr(forking, "SLOW", 0.2)
+    held_up(forker, b"exec")
+    pids = [forker.order("/no/such"), forker.order("/no/such")]
+    for pid in pids:
+        assert pid
+        wait_for(lambda pid=pid: state(pid) == "T")
+        os.kill(pid, signal.SIGCONT)
+        assert status_of(pid) == 127
+        forker.close()
+
+
+def test_a_forker_without_descriptors_starts_nothing_without_its_output(forker: Forking) -> None:
+    assert status_of(forker.order("/bin/true")) == 0
+    open_ = len(os.listdir(f"/proc/{forker.pid}/fd"))
+    most, pid = resource.getrlimit(resource.RLIMIT_NOFILE)[1], None
+    for more in range(6):
+        highest = max(int(name) for name in os.listdir(f"/proc/{forker.pid}/fd"))
+        resource.prlimit(forker.pid, resource.RLIMIT_NOFILE, (highest + 1 + more, most))
+        pid = forker.order("/bin/sh", "-c", "test -c /proc/self/fd/1 && test -c /proc/self/fd/2")
+        assert pid is None or status_of(pid) == 0
+        wait_for(lambda: len(os.listdir(f"/proc/{forker.pid}/fd")) == open_)
+    assert pid, "three for the program, two for its pipe"
+
+
+def test_more_descriptors_have_the_numbers_that_follow(forker: Forking) -> None:
+    files = [os.memfd_create(str(number)) for number in range(35)]
+    try:
+        argv = ["ls", "-l", "/proc/self/fd"]
+        pid = forker.start("/bin/ls", argv, {}, files, None, None, group=os.getgid())
+        assert status_of(pid) == 0
+        found = dict(re.findall(r"(\d+) -> /memfd:(\d+)", os.pread(files[1], 10000, 0).decode()))
+        assert found == {str(number): str(number) for number in range(35)}
+    finally:
+        for fd in files:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["a=b", "\0", "\ud800"])
+def test_names_that_an_environment_cannot_have(forker: Forking, name: str) -> None:
+    with pytest.raises(ValueError, match=r"illegal|embedded|surrogates"):
+        forker.start("/bin/true", ["true"], {name: ""}, (NULL, NULL, NULL), None, None, group=os.getgid())
+
+
+def test_it_follows_us(forker: Forking) -> None:
+    assert status_of(forker.order("/bin/true")) == 0
+    first = forker.pid
+    assert forker.follow()
+    assert forker.pid == first
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, before[1]) if before[0] else (1, before[1]))
+    try:
+        assert forker.follow()
+        assert forker.pid != first
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+def test_its_children_can_begin_in_another_cgroup(forker: Forking) -> None:
+    place = need_cgroup() / f"supervise-test{os.getpid()}"
+    place.mkdir()
+    try:
+        assert forker.begin()
+        pid = forker.start(
+            "/bin/sleep", ["sleep", "1000"], {}, (NULL, NULL, NULL), None, None, group=os.getgid(), cgroup=str(place)
+        )
+        assert (place / "cgroup.procs").read_text().split() == [str(pid)]
+        os.kill(pid or 0, signal.SIGKILL)
+        assert status_of(pid) == -signal.SIGKILL
+        forker.close()
+        fds = (NULL, NULL, NULL)
+        assert forker.start("/bin/true", ["true"], {}, fds, None, None, group=0, cgroup=str(place)) is None
+        assert forker.pid == 0, "a new one would be in there itself"
+    finally:
+        wait_for(lambda: empty(place))
+        place.rmdir()
+
+
+def empty(cgroup: Path) -> bool:
+    return not (cgroup / "cgroup.procs").read_text()
+
+
+def state(pid: int) -> str:
     with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def running(pid: int) -> bool:
+    return state(pid) != "Z"
