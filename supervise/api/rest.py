@@ -1,6 +1,6 @@
 """The JSON API: its table of routes, and the handlers, each one verb."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp.web import Response, StreamResponse
@@ -12,7 +12,7 @@ from supervise.api.schema import BOOLEAN, STRING
 from supervise.api.text import skip_partial
 from supervise.config import secrets
 from supervise.config.model import Role
-from supervise.errors import Fault
+from supervise.errors import CommandError, Fault
 
 MAX_STDIN = 1 << 20
 
@@ -83,10 +83,22 @@ async def _actions(call: Call) -> Any:
 def _action(name: str) -> Any:
     async def act(call: Call) -> Any:
         spec = call.path["namespec"]
-        call.commands.processes([spec])  # a path that means nobody is not found
-        return await _act(call, name, [spec])
+        found = call.commands.processes([spec])  # a path that means nobody is not found
+        answer = await _act(call, name, [spec])
+        if len(found) == 1 and answer["results"]:
+            _raise_failure(answer["results"][-1])
+        return answer
 
     return act
+
+
+def _raise_failure(result: Mapping[str, Any]) -> None:
+    """What became of one process is the answer as a whole, where only that one was asked about."""
+    fault, detail = Fault(result["status"]), result["description"]
+    if fault is Fault.NO_FILE and result["action"] == "start":
+        raise Problem(500, detail, fault=fault)  # it is the command that is not there, not what the path means
+    if fault is not Fault.SUCCESS:
+        raise CommandError(fault, detail.removeprefix(f"{fault.name}: "))
 
 
 async def _act(call: Call, action: str, names: list[str]) -> Any:
@@ -269,7 +281,7 @@ def _delete(path: str, handler: Any, summary: str) -> Route:
 
 def _verb(name: str, summary: str) -> Route:
     path = f"/processes/{{namespec}}/{name}"
-    return _post(path, _action(name), summary, shapes.RESULTS, _CONTROL, body=shapes.ACTION_ON_ONE)
+    return _post(path, _action(name), summary, shapes.RESULTS, _CONTROL, body=shapes.ACTIONS_ON_ONE[name])
 
 
 # A table, a row a route.

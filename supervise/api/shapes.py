@@ -120,7 +120,14 @@ _OPTIONS: Mapping[str, Schema] = {
     "only_running": BOOLEAN,
     "now": BOOLEAN,
 }
-ACTION_ON_ONE = record(_OPTIONS, required=())
+ACTIONS_ON_ONE = {
+    "start": record({name: _OPTIONS[name] for name in ("wait", "now")}, required=()),
+    "stop": record({"wait": BOOLEAN}, required=()),
+    "restart": record({name: _OPTIONS[name] for name in ("wait", "only_running")}, required=()),
+    "signal": record({"signal": _OPTIONS["signal"]}),
+    "clear": EMPTY,
+    "rotate": EMPTY,
+}
 ACTION = record(
     {
         "action": {"type": "string", "enum": _ACTIONS},
