@@ -1,8 +1,9 @@
 """Starting a child, without running Python between fork and exec.
 
-Session, user, groups, umask, directory and descriptors are set by `subprocess` in C: there is no `preexec_fn` here,
-because a thread that holds a lock at the fork would leave the child waiting for it for ever. A spawn is a transaction:
-it returns a child, or raises and leaves no process and no descriptor behind.
+Session, user, groups, umask, directory and descriptors are set in C: there is no `preexec_fn` here, because a thread
+that holds a lock at the fork would leave the child waiting for it for ever. It is posix_spawn(3) that does it where the
+program runs as we do, the forker where it has another user, and `subprocess` wherever these cannot. A spawn is a
+transaction: it returns a child, or raises and leaves no process and no descriptor behind.
 """
 
 import errno
@@ -19,6 +20,7 @@ from typing import NamedTuple, TypedDict
 
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
+from supervise.system import posixspawn
 from supervise.system.forking import Forker, NotStarted, Stage
 from supervise.system.fsuser import files_as
 from supervise.system.stdin import Stdin
@@ -125,7 +127,7 @@ def spawn(
     try:
         own, end = (None, stdin) if stdin is not None else Stdin.open(config.uid)
     except OSError as error:
-        raise _at_fork(error, config) from None
+        raise _at_fork(error.errno or 0, config) from None
     try:
         fds = (end, stdout, stderr)
         child = Child(_start(config, filename, argv, env, fds, pass_fds, forker, cgroup), own)
@@ -161,6 +163,10 @@ def _start(
         if identity and forker is not None and [*pass_fds] == [*range(len(fds), len(fds) + len(pass_fds))]:
             every = (*fds, *pass_fds)
             pid = forker.start(filename, argv, env, every, config.directory, config.umask, **identity, cgroup=cgroup)
+            if pid is not None:
+                return pid
+        if not identity and config.umask is None:
+            pid = posixspawn.start(filename, argv, env, fds, pass_fds=pass_fds, directory=config.directory)
             if pid is not None:
                 return pid
         with _entering(config.directory, identity):
@@ -244,27 +250,29 @@ def _failure(error: OSError, config: ProgramConfig, word: str, changes_user: boo
         if changes_user and number in {errno.EPERM, errno.EINVAL}:
             return _refused_at("user", number, config, word)
         if error.filename is None:
-            return _at_fork(error, config)
+            return _at_fork(number, config)
         return _refused_at("chdir", number, config, word)
     return _refused_at("exec", number, config, word)
 
 
 def _refused_at(stage: Stage, number: int, config: ProgramConfig, word: str) -> SpawnError:
     """What the kernel refused to the child, in supervisord's words."""
+    if stage == "fork":
+        return _at_fork(number, config)
     what = {"user": f"setuid to {config.uid}", "chdir": f"chdir to {config.directory}"}.get(stage, f"exec {word}")
     return SpawnError(stage, number, f"couldn't {what}: {errno.errorcode.get(number, str(number))}")
 
 
-def _at_fork(error: OSError, config: ProgramConfig) -> SpawnError:
-    match error.errno:
+def _at_fork(number: int, config: ProgramConfig) -> SpawnError:
+    match number:
         case errno.EMFILE | errno.ENFILE:
             text = f"too many open files to spawn '{config.name}'"
         case errno.EAGAIN:
             text = f"Too many processes in process table to spawn '{config.name}'"
-        case number:
-            name = errno.errorcode.get(number or 0, str(number))
+        case _:
+            name = errno.errorcode.get(number, str(number))
             text = f"unknown error during fork for '{config.name}': {name}"
-    return SpawnError("fork", error.errno or 0, text)
+    return SpawnError("fork", number, text)
 
 
 def _tell(fd: int, text: str) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,15 +26,18 @@ from supervise.system.reap import Reaper
 from supervise.system.spawn import Child, SpawnError, lookup, spawn
 from tests.tools import ROOT, need, need_root, wait_for
 
+os.umask(UMASK := os.umask(0o22))
+
 
 def program(command: str, **options: Any) -> ProgramConfig:
     return ProgramConfig(name="x", group_name="x", command=command, **options)
 
 
-@pytest.fixture(params=["subprocess", "forker"], autouse=True)
-def forker(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Everything is so with a forker, too."""
-    if request.param == "subprocess":
+@pytest.fixture(params=["posix_spawn", "subprocess", "forker"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything is so whoever starts it: posix_spawn (for our own user), subprocess, the forker (for others)."""
+    Run.options = {"umask": UMASK} if request.param == "subprocess" else {}
+    if request.param != "forker":
         yield
         return
     loop = asyncio.new_event_loop()
@@ -52,9 +55,10 @@ class Run:
     """One spawned program, its output gathered in one pipe."""
 
     forker: Forker | None = None
+    options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, command: str, **options: Any) -> None:
-        self.config = program(command, **options)
+        self.config = program(command, **(self.options | options))
         self.reader, end = open_pipe()
         self.child: Child | None = None
         try:
@@ -320,7 +324,7 @@ def test_a_kept_descriptor_where_proc_would_refuse() -> None:
 
 def failed_run(command: str, **options: Any) -> tuple[SpawnError, str]:
     """The error of a spawn, and what the child's stderr log was told."""
-    config = program(command, **options)
+    config = program(command, **(Run.options | options))
     reader, end = open_pipe()
     try:
         filename, argv = lookup(config, os.environ["PATH"])
