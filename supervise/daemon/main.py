@@ -47,6 +47,7 @@ from supervise.system.reap import Reaper, become_subreaper
 log = logging.getLogger("supervise")
 
 GARBAGE = 20_000  # new objects between two looks for cycles: what starting programs makes stays, looking again is vain
+PROGRAMS_FIRST = 1.0  # seconds, at most, before the control interface is imported, which competes with their starts
 LOG_PATIENCE = 3.0  # seconds the main log may take to open before programs start without it
 NEXT_START = ("pidfile", "user", "nodaemon", "directory", "minfds", "minprocs")  # what a reload cannot change
 FIRST = Options()
@@ -198,8 +199,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
         ground.handover.close()
         if ground.handover.facts.get("ending"):
             lifecycle.shutdown()
-        await asyncio.sleep(0)  # the programs first
-        await asyncio.sleep(0)
+        await supervisor.spawning.settled(PROGRAMS_FIRST)
         await _answer(ground, commands)
         if ground.keeper:
             ground.keeper.say("ready")

@@ -12,6 +12,7 @@ from supervise.daemon.process import Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.trees import Trees
 from supervise.system.activation import Launch
+from supervise.system.births import Births
 from supervise.system.environment import environment
 from supervise.system.forking import Forker
 from supervise.system.reap import Reaper
@@ -33,7 +34,7 @@ class Spawning:
         act: Callable[[Process], None],
     ) -> None:
         self._logs, self._memory, self._sockets, self._trees = logs, memory, sockets, trees
-        self._forker, self._act = Forker(reaper), act
+        self._forker, self._births, self._act = Forker(reaper), Births(), act
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
@@ -46,6 +47,13 @@ class Spawning:
         self._queue.append(process)
         if changes_user(process.config) and os.geteuid() == 0:
             self._forker.begin()
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until nothing is left to be spawned, but not longer."""
+        until = self._loop.time() + seconds
+        await asyncio.sleep(0)
+        while self._queue and self._loop.time() < until:
+            await asyncio.sleep(0)
 
     def _some(self) -> None:
         until = self._loop.time() + SLICE
@@ -67,8 +75,11 @@ class Spawning:
         """Have nothing run that serves us; what comes next has it run again."""
         self._forker.close()
 
-    def start(self, process: Process, serverurl: str | None) -> Child:
-        """Spawn it now. Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show."""
+    def start(self, process: Process, serverurl: str | None) -> tuple[Child, int | None]:
+        """Spawn it now. Gives its start time, too, as `journal.start_time` has it.
+
+        Raises SpawnError, OSError, ValueError; `str()` of each is a reason to show.
+        """
         try:
             return self._start(process, serverurl)
         except OSError as why:  # its pipes, or the sockets it is to have
@@ -76,7 +87,7 @@ class Spawning:
                 raise
             raise SpawnError("fork", why.errno, f"too many open files to spawn '{process.name}'") from None
 
-    def _start(self, process: Process, serverurl: str | None) -> Child:
+    def _start(self, process: Process, serverurl: str | None) -> tuple[Child, int | None]:
         config = process.config
         filename, argv = lookup(config, self._environ.get("PATH"))
         launch = Launch(filename, argv, environment(config, self._environ, serverurl))
@@ -85,7 +96,8 @@ class Spawning:
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
             self._memory.remember(process)  # with the pipes by which the child can be found
             with self._trees.birth(process) as mark:
-                return spawn(
+                self._births.begin()
+                child = spawn(
                     config,
                     ready.filename,
                     ready.argv,
@@ -97,3 +109,4 @@ class Spawning:
                     forker=self._forker,
                     cgroup=process.cgroup.path if process.cgroup else None,
                 )
+        return child, self._births.of(child.pid)

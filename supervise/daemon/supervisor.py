@@ -248,15 +248,15 @@ class Supervisor:
             self.tell(process, SpawnFailed("the daemon is ending"))
             return
         try:
-            child = self.spawning.start(process, self.serverurl)
+            child, start = self.spawning.start(process, self.serverurl)
         except (SpawnError, OSError, ValueError) as exc:
             self.tell(process, SpawnFailed(str(exc)))
             return
-        self._spawned(process, child)
+        self._spawned(process, child, start)
         self._reaper.watch(child.pid, lambda status, core: self._ended(process, status, core))
 
-    def _spawned(self, process: Process, child: Child) -> None:
-        process.child, process.start_time = child, start_time(child.pid)
+    def _spawned(self, process: Process, child: Child, start: int | None) -> None:
+        process.child, process.start_time = child, start
         self.memory.handover.entrust(child.pid, process.start_time)
         if child.stdin is not None and child.stdin.kept >= 0:
             self.memory.handover.hold(child.stdin.kept, name_of(child.stdin.kept, "stdin"))
@@ -339,7 +339,7 @@ class Supervisor:
         pid = self.memory.handover.leader_with(inode) if inode is not None else None
         if pid is not None:
             log.info("adopted: '%s' with pid %d, which was just being spawned", process.name, pid)
-            self._spawned(process, Child(pid, None))
+            self._spawned(process, Child(pid, None), start_time(pid))
             if process.wiring is not None:
                 process.wiring.adopt()
             self.trees.adopt(process)

@@ -1,0 +1,59 @@
+"""The time of birth that we take from the clock, beside the one that the kernel tells."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from supervise.system.births import TICK, Births
+from supervise.system.journal import start_time
+from tests.tools import ROOT, need, need_root
+
+SAME = """
+import os
+from supervise.system.births import Births
+from supervise.system.journal import start_time
+births = Births()
+for _ in range(200):
+    births.begin()
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    mine, told = births.of(pid), start_time(pid)
+    assert mine == told is not None, (mine, told)
+    os.waitpid(pid, 0)
+print(births._right)
+"""
+
+
+@pytest.mark.parametrize("prefix", [(), ("unshare", "--time", "--boottime", "86400", "--fork")])
+def test_it_is_the_one_that_proc_tells(prefix: tuple[str, ...]) -> None:
+    """Also where the clock is another one (time_namespaces(7))."""
+    if prefix:
+        need_root()
+        need(prefix[0])
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", SAME], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_birth_that_took_long_is_asked_for() -> None:
+    births = Births()
+    births.begin()
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
+    try:
+        time.sleep(5 * TICK / 1e9)
+        assert births.of(pid) == start_time(pid)
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert births.of(pid) is None
+
+
+def test_a_clock_that_was_wrong_once_is_not_trusted() -> None:
+    """It is what a kernel that counts otherwise looks like: the process is older than the clock says."""
+    births = Births()
+    for _ in range(100):
+        births.begin()
+        assert births.of(os.getpid()) == start_time(os.getpid())
