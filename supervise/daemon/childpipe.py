@@ -175,6 +175,11 @@ class ChildPipe:
             output = self._filters.flush()
             self._pass_on(worker, output, self._filters.state)
 
+    def keep(self, worker: Worker) -> None:
+        """Write down anew what is held back. Log thread, between two steps."""
+        if self._filters is not None and self._filters.holds:
+            self._save(worker, Carry(0, self._filters.state, b""))
+
     def _pass_on(self, worker: Worker, output: bytes, state: bytes) -> None:
         """Pass on what is from no reading, as a step of its own."""
         if (intent := worker.intent) is not None:

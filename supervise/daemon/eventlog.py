@@ -151,6 +151,20 @@ class EventLog:
 
     # The file
 
+    def renew(self, directory: str) -> bool:
+        """If the file was removed, make it anew, there; whether that was done."""
+        path = path_of(directory, self._pool)
+        if self._entries is None or (self._entries.intact and self._entries.path == path):
+            return False
+        try:
+            former, self._entries = self._entries, Entries(path)
+        except OSError as error:
+            self._fail(error)
+            return False
+        former.close(remove=False)
+        self._rewrite()
+        return True
+
     def _add(self, entry: Entry) -> None:
         """Add what everything in memory tells already."""
         if self._entries is None:

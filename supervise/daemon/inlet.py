@@ -73,6 +73,11 @@ class Inlet:
         self._held = False
         self.flush()
 
+    def renew(self, directory: str) -> bool:
+        """See that what is on its way is on file; whether something had to be done."""
+        with self._lock:
+            return self._transit.renew(directory, self._queue)
+
     def close(self, *, forget: bool) -> None:
         """The end: what is on its way is left to the next daemon, or forgotten."""
         with self._lock:

@@ -11,6 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from supervise.config.declare import Change
@@ -50,7 +51,8 @@ class Memory:
         self._journal = journal
         self._slots: dict[tuple[str, str], int] = {}
         self._records: dict[tuple[str, str], Record] = {}
-        self._aside: dict[tuple[str, str], int] = {}  # slots of what nobody recalls any more, and is still there
+        # Slots of what nobody recalls any more, and is still there, with its record.
+        self._aside: dict[tuple[str, str], tuple[int, Record]] = {}
         self.recalled: set[tuple[str, str]] = set()  # who goes on as before, and is not started by `autostart`
         if journal is not None:
             for slot, record in journal.records.items():
@@ -60,13 +62,13 @@ class Memory:
     def set_aside(self) -> list[Record]:
         """What has not been recalled will not be. It is remembered until `let_go` is told that it is over, so that the
         daemon after us can bring it to its end."""
-        records, self._records = list(self._records.values()), {}
-        self._aside = {key: self._slots.pop(key) for key in [(each["group"], each["name"]) for each in records]}
-        return records
+        records, self._records = self._records, {}
+        self._aside = {key: (self._slots.pop(key), record) for key, record in records.items()}
+        return list(records.values())
 
     def let_go(self, record: Record) -> None:
         """Forget one that was set aside."""
-        slot = self._aside.pop((record["group"], record["name"]), None)
+        slot, _ = self._aside.pop((record["group"], record["name"]), (None, record))
         if slot is not None and self._journal is not None:
             self._journal.free(slot)
 
@@ -85,7 +87,7 @@ class Memory:
         try:
             if (slot := self._slots.get(key)) is None:
                 if key in self._aside:  # two of one name could not be told apart
-                    self._journal.free(self._aside.pop(key))
+                    self._journal.free(self._aside.pop(key)[0])
                 slot = self._slots[key] = self._journal.allocate()
             record = to_record(process)
             try:
@@ -124,7 +126,12 @@ class Memory:
         journal.clear()
         journal.begin(self.header)
         self._journal.close(remove=False)
-        self._journal, self._slots, self._aside, self.problem = journal, {}, {}, ""
+        self._journal, self._slots, self.problem = journal, {}, ""
+        aside, self._aside = self._aside, {}
+        for key, (_, record) in aside.items():
+            with suppress(JournalError):
+                slot, _ = self._aside[key] = journal.allocate(), record
+                journal.write(slot, record)
         for process in processes:
             self.remember(process)
         return True

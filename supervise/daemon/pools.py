@@ -38,6 +38,7 @@ from supervise.system.intent import Intent, Interrupted
 log = logging.getLogger("supervise")
 
 SERIAL = "serial"  # file name
+SERIALS_LOST = "the serials of events would begin anew after the death of this daemon: %s"
 REPEAT = 10.0  # seconds before another overflow of the same pool is told
 
 
@@ -180,7 +181,7 @@ def _open_serials(directory: str | None) -> Counter:
     try:
         return Counter(f"{directory}/{SERIAL}" if directory is not None else None)
     except OSError as error:
-        log.error("the serials of events would begin anew after the death of this daemon: %s", error)
+        log.error(SERIALS_LOST, error)
         return Counter(None)
 
 
@@ -210,6 +211,20 @@ class Pools:
             pool.close(forget=forget)
         self._pools.clear()
         self._serials.close(remove=forget)
+
+    def renew(self, directory: str) -> bool:
+        """If what is on file was removed, write it anew, there; whether that was done. Never raises."""
+        done = [self._inlet.renew(directory), *(pool.log.renew(directory) for pool in self._pools.values())]
+        try:
+            done.append(self._serials.renew(f"{directory}/{SERIAL}"))
+        except OSError as error:
+            log.error(SERIALS_LOST, error)
+        if self._area is not None and not self._area.intact and self._supervisor.logs.pump.intents is not None:
+            self._area = self._supervisor.logs.pump.intents.new()
+            for pool in self._pools.values():
+                pool.area = self._area
+            done.append(True)
+        return any(done)
 
     def _pid_of(self, group: str, name: str) -> int:
         """Of the present run, or of the one whose end is being told."""

@@ -76,6 +76,14 @@ class StdinQueues:
                 queue.keep(f"{self._directory}/{PREFIX}{stdin.inode}")
             asyncio.get_running_loop().add_writer(queue.fd, self._continue, stdin.inode)
 
+    def renew(self, directory: str) -> bool:
+        """If the file of a queue was removed, make it anew, there; whether that was done."""
+        if self._directory is None:
+            return False
+        self._directory = directory
+        done = [queue.renew(f"{directory}/{PREFIX}{inode}") for inode, queue in self._queues.items()]
+        return any(done)
+
     def waiting(self, stdin: Stdin) -> int:
         """How many bytes wait for a process."""
         queue = self._queues.get(stdin.inode)
@@ -114,6 +122,14 @@ class _Queue:
         else:
             self._file.clear()
             self._record(Entry({}, bytes(self.data)))
+
+    def renew(self, path: str) -> bool:
+        if self._file is None or (self._file.intact and self._file.path == path):
+            return False
+        self._file.close(remove=False)
+        self._file = None
+        self.keep(path)
+        return True
 
     def _record(self, entry: Entry) -> None:
         if self._file is None:

@@ -6,7 +6,8 @@ being delivered, so that neither grows for ever. Whoever dies in between tells i
 """
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 
 from supervise.core.events import Communication, Output
 from supervise.system.entries import Entries, Entry, forget
@@ -28,8 +29,11 @@ class Transit:
         if directory is not None:
             self._try(lambda: self._open(directory))
 
+    def _files_in(self, directory: str) -> list[Entries]:
+        return [Entries(f"{directory}/{PREFIX}{number}") for number in (0, 1)]
+
     def _open(self, directory: str) -> None:
-        self._files = [Entries(f"{directory}/{PREFIX}{number}") for number in (0, 1)]
+        self._files = self._files_in(directory)
         entries = [entry for file in self._files for entry in file.found]
         entries.sort(key=lambda entry: int(entry.facts["number"]))
         self._files[0].rewrite(entries)
@@ -41,12 +45,29 @@ class Transit:
 
     def add(self, output: Output) -> None:
         """It is on its way. One thread at a time."""
-        if not self._files:
-            return
+        if self._files:
+            self._try(lambda: self._files[self._current].append(self._entry(output)))
+
+    def _entry(self, output: Output) -> Entry:
         self._count += 1
         facts = {"number": self._count, "kind": output.PREFIX, "group": output.group, "name": output.name}
-        facts |= {"pid": output.pid, "channel": output.channel}
-        self._try(lambda: self._files[self._current].append(Entry(facts, output.data)))
+        return Entry(facts | {"pid": output.pid, "channel": output.channel}, output.data)
+
+    def renew(self, directory: str, waiting: Iterable[Output]) -> bool:
+        """If a file was removed, make both anew, there, with what is on its way; whether that was done. Not while
+        something is added, or delivered."""
+        if not self._files or all(file.intact and os.path.dirname(file.path) == directory for file in self._files):
+            return False
+        former = self._files
+        self._try(lambda: self._replace(directory, waiting))
+        return self._files is not former
+
+    def _replace(self, directory: str, waiting: Iterable[Output]) -> None:
+        former, self._files, self._current = self._files, self._files_in(directory), 0
+        for file in former:
+            file.close(remove=False)
+        self._files[0].rewrite(map(self._entry, waiting))
+        self._files[1].clear()
 
     def turn(self) -> None:
         """What was added so far is delivered now; what comes from now on is not. Not while something is added."""

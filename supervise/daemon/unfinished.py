@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from supervise.daemon.channel import log
+from supervise.daemon.childpipe import ChildPipe
 from supervise.system import carry
 from supervise.system.intent import Intents, Interrupted
 from supervise.system.logfile import LogFile
@@ -44,6 +45,20 @@ class Unfinished:
         for name in self._carried:
             carry.drop(self._intents.directory, name.removeprefix(carry.PREFIX))
         self._carried.clear()
+
+    def renew(self, directory: str) -> bool:
+        """If what is recorded was removed, record it anew, there; whether that was done."""
+        if self._intents is None or (directory == self._intents.directory and self._pump.recorded):
+            return False
+        self._intents.directory = directory
+        self._pump.record(self._intents)
+        self._pump.call(self._keep)
+        return True
+
+    def _keep(self, worker: Worker) -> None:
+        for source in self._pump.sources:
+            if isinstance(source, ChildPipe):
+                source.keep(worker)
 
 
 def _look(steps: Iterable[Interrupted], worker: Worker) -> None:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from supervise.system.journal import MODE
+
 PREFIX = "carry-"
 
 _HEAD = struct.Struct("<QQ")  # stamp of the step, length of the state
@@ -28,8 +30,11 @@ class Carry(NamedTuple):
 def save(directory: str, pipe: int, carry: Carry) -> None:
     """Replace what was kept of that pipe. Raises OSError."""
     path = f"{directory}/{PREFIX}{pipe}"
-    with open(path + ".new", "wb", buffering=0) as file:
-        os.writev(file.fileno(), (_HEAD.pack(carry.stamp, len(carry.state)), carry.state, carry.output))
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    try:
+        os.writev(fd, (_HEAD.pack(carry.stamp, len(carry.state)), carry.state, carry.output))
+    finally:
+        os.close(fd)
     os.replace(path + ".new", path)
 
 

@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from supervise.system.journal import MODE, is_named
+
 WIDTH = 20  # digits, always all of them: each number replaces the one before by one write(2)
 
 
@@ -15,14 +17,28 @@ class Counter:
         self._next = 0
         self._path, self._fd = path, -1
         if path is not None:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            found = os.pread(self._fd, WIDTH, 0)
-            self._next = int(found) if found.isdigit() else 0
-            try:
-                self._write()
-            except OSError:
-                os.close(self._fd)
-                raise
+            self._open(path)
+
+    def _open(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        found = os.pread(self._fd, WIDTH, 0)
+        self._next = max(self._next, int(found) if found.isdigit() else 0)
+        try:
+            self._write()
+        except OSError:
+            os.close(self._fd)
+            self._fd = -1
+            raise
+
+    def renew(self, path: str) -> bool:
+        """Make the file anew if it is not there any more; whether that was done. Raises OSError, and counts on."""
+        if self._path is None or (path == self._path and self._fd >= 0 and is_named(self._fd, path)):
+            return False
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._path, self._fd = path, -1
+        self._open(path)
+        return True
 
     def take(self) -> int:
         """The next number, which nobody gets again, whenever we die."""

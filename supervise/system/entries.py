@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from supervise.system.journal import MODE, is_named
+
 _HEAD = struct.Struct("<III")  # checksum of all that follows, length of the facts, length of the data
 
 
@@ -35,6 +37,11 @@ class Entries:
         with open(self._fd, "rb", closefd=False) as file:
             self.found = list(self._parse(file.read()))
         os.ftruncate(self._fd, self.size)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the file is still to be found by its name."""
+        return is_named(self._fd, self.path)
 
     def append(self, entry: Entry) -> None:
         """Add an entry."""
@@ -87,7 +94,7 @@ def forget(directory: str, prefix: str, keep: Iterable[str] = ()) -> None:
 
 def _open(path: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(path, flags, 0o600)
+    return os.open(path, flags, MODE)
 
 
 def _pack(entry: Entry) -> bytes:

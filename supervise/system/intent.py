@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from supervise.system.journal import MODE
 from supervise.system.pipes import pending
 
 log = logging.getLogger("supervise")
@@ -69,7 +70,7 @@ class Intent:
         Raises OSError.
         """
         self.file = file
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
         try:
             os.posix_fallocate(fd, 0, HEAD if sparse else HEAD + size)  # so that touching a page never is a SIGBUS
             os.truncate(fd, HEAD + size)
@@ -137,6 +138,11 @@ class Intent:
         self.done, self.pipe, self.stamp = done, step.pipe, step.stamp
         phase = KEPT if step.kept else READ
         STEP.pack_into(self._map, 0, step.pipe, step.stamp, len(step.data), self._serial, done, phase)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the file is still there."""
+        return os.path.exists(self.file)
 
     def remove(self) -> None:
         """Forget all. The buffer may still be in use."""

@@ -24,6 +24,7 @@ HALF = SLOT // 2
 GROWTH = 64  # slots that the file grows by
 MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
 SCHEMA = 1
+MODE = 0o1600  # of every file here: the sticky bit asks cleaners to leave it (XDG Base Directory, systemd-tmpfiles)
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
 
@@ -96,10 +97,7 @@ class Journal:
     @property
     def intact(self) -> bool:
         """Whether the file is still to be found by its name."""
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))
-        except OSError:
-            return False
+        return is_named(self._fd, self.path)
 
     def close(self, *, remove: bool) -> None:
         """Close the file, and `remove` it, with the directory made for it, if there is nothing to remember."""
@@ -156,7 +154,7 @@ def parse(half: bytes) -> tuple[int, Record] | None:
 
 def _open(path: str) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK, MODE)
     except OSError as exc:
         raise JournalError(f"{path}: {exc.strerror}") from None
     facts = os.fstat(fd)
@@ -164,6 +162,14 @@ def _open(path: str) -> int:
         os.close(fd)
         raise JournalError(f"{path}: it must be a file of user {os.geteuid()} that nobody else can open; remove it")
     return fd
+
+
+def is_named(fd: int, path: str) -> bool:
+    """Whether an open file is still to be found by its name."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False
 
 
 def place(name: str) -> str:

@@ -176,6 +176,17 @@ class Pump:
         if self._worker is not None:
             self.call(self._equip)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether what the present worker is about to do is on file, as far as it can be."""
+        worker = self._worker
+        return worker is None or worker.intent is None or worker.intent.intact
+
+    @property
+    def sources(self) -> list["Source"]:
+        """Everything that is watched. In the log thread only."""
+        return list(self._sources.values())
+
     def _equip(self, worker: Worker) -> None:
         if self.intents is not None and (intent := self.intents.new()) is not None:
             worker.intent, worker.buffer = intent, intent.buffer
@@ -237,9 +248,7 @@ class Pump:
             for each in self._stuck:
                 if each.sleeps() and each.work is not None and each.since < now - HUNG:
                     each.work.lose()
-            self.armed = False
-            if self._stuck or (worker is not None and worker.work is not None):
-                self.armed = True
+            self.armed = bool(self._stuck) or (worker is not None and worker.work is not None)
             if not sleeps or worker is None or worker is not self._worker or worker.since != since:
                 return self.armed
             if (work := worker.work) is None or len(self._stuck) >= WORKERS:

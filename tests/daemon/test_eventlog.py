@@ -142,3 +142,26 @@ def test_pools_that_are_not_configured_any_more(tmp_path: Path) -> None:
         EventLog(str(tmp_path), name).close(remove=False)
     forget_others(str(tmp_path), ["q"])
     assert os.listdir(tmp_path) == [Path(path_of(str(tmp_path), "q")).name]
+
+
+def test_a_file_that_was_removed_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log, place = EventLog(str(tmp_path), "p"), str(tmp_path / "place")
+    for number in range(3):
+        log.put(item(number), [])
+    log.stand("a", BUSY, b"said")
+    assert not log.renew(str(tmp_path))
+    os.unlink(path_of(str(tmp_path), "p"))
+    log.settle(item(0))
+    assert log.renew(str(tmp_path))
+    assert not log.renew(str(tmp_path))
+    log.put(item(3), [])
+    assert not log.renew(place)
+    assert len(caplog.records) == 1
+    os.mkdir(place)
+    assert log.renew(place)
+    found = EventLog(place, "p")
+    assert numbers(found) == [2, 3]
+    stood = found.stood("a")
+    assert stood is not None
+    assert (stood.standing, stood.said, stood.item and stood.item.poolserial) == (BUSY, b"said", 1)
+    assert not EventLog(None, "p").renew(place)

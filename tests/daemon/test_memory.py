@@ -289,3 +289,21 @@ def test_journals_of_another_boot_or_version(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="newer version"):
         open_memory(pidfile, Handover())
     Journal(path).close(remove=True)
+
+
+def test_a_journal_made_anew_has_also_what_was_set_aside(tmp_path: Path) -> None:
+    pidfile = str(tmp_path / "pid")
+    dead = open_memory(pidfile, Handover())
+    assert dead._journal is not None
+    record = {"group": "g", "name": "n", "pid": 7}
+    dead._journal.write(dead._journal.allocate(), record)
+    dead.close(everything_stopped=False)
+    memory = open_memory(pidfile, Handover())
+    assert memory.set_aside() == [record]
+    assert memory.path is not None
+    os.unlink(memory.path)
+    assert memory.renew([])
+    assert list(Journal(memory.path).records.values()) == [record]
+    memory.let_go(record)
+    assert list(Journal(memory.path).records.values()) == []
+    memory.close(everything_stopped=True)

@@ -1,6 +1,8 @@
 """Somebody removes what the daemon remembers, and nothing comes of it."""
 
 import shutil
+import stat
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -80,3 +82,63 @@ def test_where_it_cannot_be_made_anew_no_upgrade_is_begun(supervisors: Superviso
     daemon.disconnect()
     assert daemon.info("cat")["pid"] == pid
     assert daemon.stop() == 0
+
+
+BESIDE = """
+[program:captures]
+command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; \
+    read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
+stdout_logfile = {place}/captures.log
+stdout_capture_maxbytes = 100
+startsecs = 0
+[program:late]
+command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; exec cat'
+stdout_logfile = {place}/late.log
+startsecs = 0
+[eventlistener:hears]
+command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; while printf "READY\\n" && read -r header; do \
+    IFS= read -r -N "${header##*len:}" payload; set -- $header; echo "$3 $(tail -n1 <<< "$payload")" \
+    >> {place}/heard; printf "RESULT 2\\nOK"; done'
+events = REMOTE_COMMUNICATION,PROCESS_COMMUNICATION
+startsecs = 0
+"""
+FILES = {"state", "serial", "transit", "events", "stdin", "carry", "output"}
+
+
+@pytest.mark.parametrize("how", ["all at once", "one after the other", "twice"])
+def test_what_is_beside_the_journal_is_made_anew_with_it(supervisors: Supervisors, how: str) -> None:
+    """Events that wait, and their serials, input that waits, half a passage: all of it outlives the next kill."""
+    daemon = supervisors.start("supervise", BESIDE)
+    rpc = daemon.rpc.supervisor
+    daemon.wait_state("hears", "RUNNING")
+    wait_for(lambda: daemon.read("captures.log") == "one ")
+    rpc.sendProcessStdin("late", "x" * 500_000)
+    rpc.sendRemoteCommEvent("said", "first")
+    [directory] = [journal for journal in journals(daemon.place) if journal.exists()]
+
+    def kinds() -> set[str]:
+        return {path.name.partition("-")[0] for path in directory.iterdir()}
+
+    wait_for(lambda: kinds() == FILES)
+    for _ in range(2 if how == "twice" else 1):
+        if how == "one after the other":  # the journal first, which the daemon notices
+            for path in sorted(directory.iterdir(), key=lambda path: path.name != "state"):
+                path.unlink(missing_ok=True)
+                time.sleep(0.02)
+        else:
+            shutil.rmtree(directory)
+        wait_for(lambda: kinds() == FILES)
+    assert all(path.stat().st_mode & stat.S_ISVTX for path in directory.iterdir()), "cleaners are to spare it"
+    rpc.sendRemoteCommEvent("said", "second")
+
+    daemon = supervisors.another(daemon)
+    (daemon.place / "go").touch()
+    for _ in range(2):
+        daemon.rpc.supervisor.sendProcessStdin("captures", "\n")
+        time.sleep(0.1)
+    wait_for(lambda: daemon.read("late.log") == "x" * 500_000)
+    wait_for(lambda: daemon.read("captures.log") == "one two\n")
+    wait_for(lambda: daemon.read("heard").count("\n") == 3)
+    assert daemon.read("heard") == "serial:0 first\nserial:1 second\nserial:2 half-whole\n"
+    assert daemon.stop() == 0
+    assert not directory.exists()

@@ -109,6 +109,10 @@ def test_what_waits_outlives_the_daemon(tmp_path: Path) -> None:
             again.resume(supervisor.processes())
             assert os.listdir(kept) == [f"stdin-{stdin.inode}"]
             assert again.waiting(stdin) == len(DATA) + 7 - 65536
+            assert not again.renew(str(kept))
+            (kept / f"stdin-{stdin.inode}").unlink()
+            assert again.renew(str(kept))
+            assert os.listdir(kept) == [f"stdin-{stdin.inode}"]
             again.send(stdin, pid, b", really")
             (tmp_path / "go").touch()
             await eventually(lambda: (tmp_path / "out").read_bytes() == DATA + b"the end, really")

@@ -73,3 +73,20 @@ def test_forgetting(tmp_path: Path) -> None:
     transit.close(remove=False)
     forget_all(str(tmp_path))
     assert os.listdir(tmp_path) == []
+
+
+def test_files_that_were_removed_are_made_anew(tmp_path: Path) -> None:
+    transit, place = Transit(str(tmp_path)), tmp_path / "place"
+    transit.add(ONE)
+    transit.turn()
+    transit.add(TWO)
+    assert not transit.renew(str(tmp_path), [ONE, TWO])
+    (tmp_path / "transit-1").unlink()
+    assert transit.renew(str(tmp_path), [ONE, TWO])
+    assert found(tmp_path) == [ONE, TWO]
+    assert not transit.renew(str(place), [ONE, TWO])
+    place.mkdir()
+    assert transit.renew(str(place), [TWO])
+    transit.add(THREE)
+    assert found(place) == [TWO, THREE]
+    assert not Transit(None).renew(str(place), [ONE])

@@ -72,3 +72,21 @@ def test_without_room(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before
     assert counter.take() == 1
     assert Counter(str(tmp_path / "one")).take() == 2
+
+
+def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    path, other = str(tmp_path / "serial"), str(tmp_path / "elsewhere")
+    counter = Counter(path)
+    counter.take()
+    assert not counter.renew(path)
+    os.unlink(path)
+    assert counter.take() == 1
+    assert counter.renew(path)
+    assert not counter.renew(path)
+    assert Counter(path).take() == 2
+    with pytest.raises(OSError, match="No such file"):
+        counter.renew(str(tmp_path / "nowhere" / "serial"))
+    assert counter.take() == 2
+    assert counter.renew(other)
+    assert Counter(other).take() == 3
+    assert not Counter(None).renew(path)
