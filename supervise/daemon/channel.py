@@ -53,6 +53,7 @@ class Channel:
         "path",
         "sink",
         "strip",
+        "unread",
         "written",
     )
 
@@ -68,6 +69,7 @@ class Channel:
         self.strip = False  # whether terminal sequences are removed, from the next run on
         self.copied = ""  # with loglevel debug the output is copied to the main log under this name
         self.old: list[Former] = []  # of earlier runs, oldest first; both threads use it, by atomic operations
+        self.unread = 0  # pipes of earlier runs that were too many
         self._dropped = 0
         self._live: tuple[Live, ...] = ()
         self._ring = bytearray()
@@ -76,9 +78,10 @@ class Channel:
 
     @property
     def problem(self) -> str:
-        """Why output is not written at present; "" if it is."""
+        """Why output is not written at present, or some of it not read any more; "" if all is well."""
         problem = self.sink.problem if self.sink is not None else ""
-        return problem or (self.lines.problem if self.lines is not None else "")
+        unread = f"{self.unread} pipes of processes of earlier runs are no longer read" if self.unread else ""
+        return problem or (self.lines.problem if self.lines is not None else "") or unread
 
     @property
     def dropped(self) -> int:

@@ -254,6 +254,7 @@ class ProcessLogs:
         if len(read := [each for each in channel.old if not each.given_up]) > OLD_PIPES:
             oldest = read[0]
             oldest.given_up = True
+            channel.unread += 1
             log.warning(
                 "%s: too many processes of earlier runs hold %s; the oldest is no longer read",
                 channel.namespec,

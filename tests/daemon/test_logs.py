@@ -212,6 +212,7 @@ async def test_old_pipes_are_bounded(place: Path) -> None:
         for _ in range(OLD_PIPES + 5):
             await run(process, f"(read -r x < {go}) & true")
         await until(lambda: len(process.stdout.old) == OLD_PIPES)
+        assert process.stdout.problem == "4 pipes of processes of earlier runs are no longer read"
         hold = os.open(go, os.O_RDWR)  # one end stays open, whoever has read already
         os.write(hold, b"go\n" * 100)
         await until(lambda: not process.stdout.old)
