@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from supervise.config import ini
@@ -13,6 +14,8 @@ from supervise.config.problems import Place, Problems
 MAX_FILE_BYTES = 16 * 1024**2
 MAX_FILES = 1000
 PATTERNS = ("*.conf", "*.ini", "*.toml", "conf.d/*")
+# What editors, packagers and people leave in conf.d: read after the file it was made of, it would override that one.
+_ASIDE = re.compile(r"~$|\.(?:bak|old|orig|save|swp|disabled|dpkg-\w+|ucf-\w+|rpm(?:new|save|orig))$|(?:^|/)README")
 
 
 class Unreadable(Exception):
@@ -22,7 +25,8 @@ class Unreadable(Exception):
 def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *, shown: str = "") -> Document:
     """The sections of `path`, which is absolute, and of what it includes.
 
-    A directory means the main file in it; if it has none, all that match PATTERNS, as if they were included.
+    A directory means the main file in it; if it has none, all that match PATTERNS, as if they were included, but for
+    what is obviously kept beside them.
     Raises Unreadable if `path` itself cannot be read; what is wrong with the contents goes to `problems`.
     """
     main = in_directory(path)
@@ -30,6 +34,9 @@ def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *
         document = Document(main, main)
         document.open("supervisord", main, 0)
         found = [match for pattern in PATTERNS for match in sorted(glob.glob(pattern, root_dir=main))]
+        for name in filter(_ASIDE.search, found):
+            problems.info(f'Left aside file "{os.path.join(main, name)}"')
+        found = [name for name in found if not _ASIDE.search(name)]
         if not found:
             problems.error(Place(main), f"no configuration in {shown or main}: no {', '.join(PATTERNS)}")
         _include([os.path.join(main, name) for name in found], document, problems)

@@ -140,6 +140,16 @@ def test_a_directory_without_one_is_all_its_files(write: Write, tmp_path: Path) 
     assert document.here == str(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["web.conf~", "web.conf.bak", "web.conf.dpkg-dist", "web.ini.rpmsave", "README"])
+def test_what_is_kept_beside_the_files_of_a_directory_is_not_read(write: Write, tmp_path: Path, name: str) -> None:
+    write("[program:web]\ncommand=new", "conf.d/web.conf")
+    write("[program:web]\ncommand=old", f"conf.d/{name}")
+    document, problems = read(tmp_path)
+    assert document.sections["program:web"].own["command"].raw == "new"
+    assert not problems.errors
+    assert (20, f'Left aside file "{tmp_path}/conf.d/{name}"') in problems.messages
+
+
 def test_an_empty_directory(tmp_path: Path) -> None:
     _, problems = read(tmp_path)
     assert [error.message for error in problems.errors] == [
