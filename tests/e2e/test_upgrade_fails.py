@@ -1,7 +1,9 @@
-"""An upgrade whose execve(2) fails after the new code has been tried out: the daemon goes on as it was."""
+"""An upgrade whose execve(2) fails after the new code has been tried out: the daemon goes on as it was. One that
+executes an interpreter without code to run: the daemon has died, and its programs do not notice."""
 
 import os
 import re
+import shutil
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ import psutil
 import pytest
 
 from tests.daemons import Daemon, Supervisors
-from tests.tools import alive, wait_for
+from tests.tools import PATIENCE, ROOT, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +45,9 @@ import atexit, os
 place = os.environ["TEST_PLACE"]
 def happen():
     python, how = place + "/python", open(place + "/accident").read()
-    if how == "gone":
+    if how == "no code":
+        os.rename(place + "/code", place + "/gone")
+    elif how == "gone":
         os.unlink(python)
     else:
         with open(python + ".new", "w") as file:
@@ -78,6 +82,13 @@ def standing(pid: int) -> dict[str, object]:
         "descriptors": sorted(name for name in descriptors.values() if not name.startswith("socket:")),
         "directory": os.readlink(process / "cwd"),
     }
+
+
+def written(place: Path) -> list[int]:
+    """All lines of the program that counts."""
+    backups = sorted(place.glob("lines.log.*"), key=lambda each: -int(each.suffix[1:]))
+    text = "".join(each.read_text() for each in [*backups, place / "lines.log"])
+    return [int(line.split()[1]) for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("how", ["gone", "not executable", "no interpreter", "garbage"])
@@ -121,9 +132,38 @@ def test_it_goes_on_as_before(supervisors: Supervisors, place: Path, how: str) -
     assert psutil.Process(pids["lines"]).ppid() == daemon.pid
     daemon.disconnect()
     daemon.rpc.supervisor.stopProcess("lines")
-    backups = sorted(place.glob("lines.log.*"), key=lambda each: -int(each.suffix[1:]))
-    text = "".join(each.read_text() for each in [*backups, place / "lines.log"])
-    numbers = [int(line.split()[1]) for line in text.splitlines()]
+    numbers = written(place)
+    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
+    assert daemon.stop() == 0
+    assert not any(map(alive, pids.values()))
+
+
+def test_the_code_has_gone_when_it_is_executed(supervisors: Supervisors, place: Path) -> None:
+    """There is no way back, and nobody who tries again: the next daemon, whenever it comes, has lost nothing."""
+    (place / "sitecustomize.py").write_text(ACCIDENT)
+    shutil.copytree(ROOT / "supervise", place / "code" / "supervise", ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"PYTHONPATH": os.pathsep.join([str(place), f"{place}/code"])}
+    daemon = supervisors.start("supervise", PROGRAMS, place=place, env=env)
+    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat", "hears")}
+    before = daemon.info("lines")
+    wait_for(lambda: daemon.read("lines.log"))
+    daemon.disconnect()
+    (place / "accident").write_text("no code")
+    daemon.process.send_signal(signal.SIGUSR1)
+    assert daemon.process.wait(PATIENCE) == 1
+    assert "No module named supervise" in daemon.output
+    assert all(map(alive, pids.values()))
+    (place / "accident").unlink()
+    (place / "gone").rename(place / "code")
+    daemon = supervisors.run("supervise", daemon.config, place, env=env)
+    assert {name: daemon.info(name)["pid"] for name in pids} == pids
+    assert daemon.info("lines")["start"] == before["start"]
+    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
+    wait_for(lambda: daemon.read("cat.log") == "hello\n")
+    daemon.rpc.supervisor.sendRemoteCommEvent("kind", "said")
+    wait_for(lambda: "said" in daemon.read("heard"))
+    daemon.rpc.supervisor.stopProcess("lines")
+    numbers = written(place)
     assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
     assert daemon.stop() == 0
     assert not any(map(alive, pids.values()))
