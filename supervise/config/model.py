@@ -57,7 +57,7 @@ class SocketConfig:
         return f"unix://{self.path}" if self.path else f"tcp://{host}:{self.port}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ProgramConfig(EndOptions):
     """One process, after numprocs: everything converted and expanded."""
 
@@ -255,7 +255,7 @@ class ProgramConfig(EndOptions):
         return shlex.split(self.command)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GroupConfig(PoolOptions):
     """Processes that are added, removed and addressed together. A pool has events; an fcgi group has a socket."""
 
