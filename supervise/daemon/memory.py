@@ -24,7 +24,7 @@ from supervise.daemon.process import Exit, Process
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover
-from supervise.system.journal import SCHEMA, Journal, JournalError, Record, boot_id, place, start_time
+from supervise.system.journal import SCHEMA, InUseError, Journal, JournalError, Record, boot_id, place, start_time
 from supervise.system.spawn import Child
 from supervise.system.stdin import Stdin
 
@@ -116,7 +116,7 @@ class Memory:
         if self._journal is None or self._journal.intact:
             return False
         try:
-            journal = Journal(f"{place(self.identity)}/state")
+            journal = Journal(f"{place(self.identity)}/state", sole=True)
         except JournalError as exc:
             if str(exc) != self.problem:
                 log.error("%s was removed, and programs will not survive a crash: %s", self._journal.path, exc)
@@ -230,11 +230,12 @@ def is_alive(process: Process) -> bool:
     return pid is not None and process.start_time is not None and start_time(pid) == process.start_time
 
 
-def open_memory(pidfile: str, handover: Handover) -> Memory:
+def open_memory(pidfile: str, handover: Handover, *, heir: bool = False) -> Memory:
     """Open the journal of the daemon that has this pidfile, forgetting what was written before the last boot.
 
     Where no memory file system can be used, the daemon runs without memory, and says so.
-    Raises JournalError for a journal that must not be overlooked, since programs may be running.
+    Raises JournalError for a journal that must not be overlooked, since programs may be running; or somebody writes it
+    who can be another daemon. To an `heir` of the pidfile's lock that can only be a child which hangs in its exec.
     """
     identity = hashlib.sha256(pidfile.encode()).hexdigest()[:16]
     try:
@@ -243,7 +244,12 @@ def open_memory(pidfile: str, handover: Handover) -> Memory:
         log.error("programs will not survive a crash of this daemon as its own: %s", exc)
         return Memory(None, handover, str(exc), identity)
     try:
-        journal = Journal(path)
+        try:
+            journal = Journal(path, sole=True)
+        except InUseError:
+            if not heir:
+                raise
+            journal = Journal(path)
     except JournalError as exc:
         if os.path.exists(path) and os.path.getsize(path):  # there may be programs in it
             raise

@@ -9,10 +9,12 @@ header. All of it belongs to us alone, since whoever could write it could have u
 """
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
 import stat
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +26,8 @@ HALF = SLOT // 2
 GROWTH = 64  # slots that the file grows by
 MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used costs memory
 SCHEMA = 1
+PATIENCE = 2.0  # seconds that a lock may outlive the daemon that held it
+LOOK_AGAIN = 0.02
 MODE = 0o1600  # of every file here: the sticky bit asks cleaners to leave it (XDG Base Directory, systemd-tmpfiles)
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
@@ -35,17 +39,24 @@ class JournalError(Exception):
     """There is a journal that must not be used, or none can be made. `str()` says why and what to do."""
 
 
+class InUseError(JournalError):
+    """Another daemon writes there."""
+
+
 class Journal:
-    """Numbered records. One thread; the caller holds the daemon's lock, so nobody else writes.
+    """Numbered records. One thread.
 
     `records` are those found when it was opened; `header` is None for a new file. `damaged` counts the slots whose
     record cannot be read any more, though it was not just cut off.
     """
 
-    def __init__(self, path: str) -> None:
-        """Open or create the file. Raises JournalError: not ours, not a file, or no room."""
+    def __init__(self, path: str, *, sole: bool = False) -> None:
+        """Open or create the file; `sole`: as the only one who does so, until we end.
+
+        Raises JournalError: not ours, not a file, or no room; InUseError.
+        """
         self.path = path
-        self._fd = _open(path)
+        self._fd = _open_alone(path) if sole else _open(path)
         try:
             self._map = self._fit(max(os.fstat(self._fd).st_size // SLOT, GROWTH))
         except OSError as exc:
@@ -170,6 +181,29 @@ def is_named(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except OSError:
         return False
+
+
+def _open_alone(path: str) -> int:
+    """The same with a lock. That is the pidfile's once more, which may be removed, or be another one by now.
+
+    A child that a killed daemon was just spawning has it until its exec: that is waited for, not for long.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        fd = _open(path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            if time.monotonic() > until:
+                raise InUseError(f"another daemon uses {path}, and looks after the programs in it") from None
+            time.sleep(LOOK_AGAIN)
+            continue
+        except OSError:  # ENOLCK: a file system without locks
+            return fd
+        if is_named(fd, path):
+            return fd
+        os.close(fd)  # its last holder has removed it
 
 
 def place(name: str) -> str:

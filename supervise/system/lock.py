@@ -8,7 +8,8 @@ however that ends: a stale pidfile, or one whose pid now belongs to another proc
 A child that a killed daemon was just spawning has the lock until its exec, and a keeper until it ends, so a lock whose
 holder is no longer there is waited for, a little. An upgrade and the keeper hand the lock itself on, as a descriptor.
 
-Who removes the pidfile of a running daemon removes the lock, too; the probe of the control socket is the second wall.
+Who removes the pidfile of a running daemon removes the lock, too; the probe of the control socket is the second wall,
+and the lock of the journal the third.
 Where the file cannot be opened (a read-only file system, no permission) there is no lock, and the daemon goes on with
 a CRIT line, as supervisord does.
 """
@@ -37,6 +38,7 @@ class PidFile:
     path: str
     fd: int = -1
     problem: str = ""
+    inherited: bool = False  # from the daemon before us
 
     @classmethod
     def acquire(cls, path: str) -> Self:
@@ -74,7 +76,7 @@ class PidFile:
         with suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same(fd, path):
-                return cls(path, fd)
+                return cls(path, fd, inherited=True)
         os.close(fd)
         return None
 

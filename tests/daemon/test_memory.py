@@ -307,3 +307,17 @@ def test_a_journal_made_anew_has_also_what_was_set_aside(tmp_path: Path) -> None
     memory.let_go(record)
     assert list(Journal(memory.path).records.values()) == []
     memory.close(everything_stopped=True)
+
+
+def test_who_writes_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another daemon, or only what is left of the one whose lock we have."""
+    monkeypatch.setattr(journal_module, "PATIENCE", 0.1)
+    pidfile = str(tmp_path / "pid")
+    first = open_memory(pidfile, Handover())
+    with pytest.raises(JournalError, match=r"another daemon uses .*/state, and looks after the programs in it"):
+        open_memory(pidfile, Handover())
+    heir = open_memory(pidfile, Handover(), heir=True)
+    assert heir.path == first.path
+    heir.close(everything_stopped=False)
+    first.close(everything_stopped=False)
+    open_memory(pidfile, Handover()).close(everything_stopped=True)

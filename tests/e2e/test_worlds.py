@@ -2,6 +2,7 @@
 is wrong and what to do."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -241,3 +242,24 @@ def test_the_journal_fills_up(supervisors: Supervisors) -> None:
         assert other.stop() == 0
     finally:
         subprocess.run(["umount", "-l", memory], check=True)
+
+
+@pytest.mark.parametrize("how", ["removed", "no file"])
+def test_a_second_daemon_without_the_first_ones_pidfile(supervisors: Supervisors, how: str) -> None:
+    """Nor is there a control socket that would tell: what it would write to does."""
+    place = supervisors.place()
+    config = place / "s.conf"
+    pidfile = place / "main.pid"
+    if how == "no file":
+        pidfile.mkdir()
+    daemon = f"[supervisord]\nlogfile = {place}/main.log\npidfile = {pidfile}\n"
+    config.write_text(f"{daemon}[program:cat]\ncommand = cat\nstartsecs = 0\n")
+    first = supervisors.run("supervise", config, place, answers=False)
+    first.wait_log("entered RUNNING state")
+    if how != "no file":
+        wait_for(pidfile.read_text)
+        pidfile.unlink()
+    said = refused(first)
+    assert re.search("another daemon uses .*/state, and looks after the programs in it", said)
+    assert first.log.count("spawned: 'cat'") == 1
+    assert first.stop() == 0
