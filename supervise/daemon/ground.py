@@ -77,7 +77,13 @@ class Ground:
     @property
     def will(self) -> dict[str, object]:
         """What every daemon after us has to know."""
-        return {"cwd": self.cwd, "foreground": self.foreground, "log": self.config.daemon.logfile}
+        log, memory = self.config.daemon.logfile, self.remembered_as
+        return {"cwd": self.cwd, "foreground": self.foreground, "log": log, "memory": memory}
+
+    @property
+    def remembered_as(self) -> str:
+        """By what name programs are remembered: the first daemon's pidfile, though that may have been edited since."""
+        return str(self.handover.facts.get("memory", self.pidfile.path))
 
     @property
     def succeeds(self) -> bool:

@@ -116,7 +116,7 @@ async def _live(ground: Ground) -> int:
         log.error("cannot open the main log: %s", error)
     become_subreaper()
     try:
-        memory = open_memory(daemon.pidfile, ground.handover, heir=ground.pidfile.inherited)
+        memory = open_memory(ground.remembered_as, ground.handover, heir=ground.pidfile.inherited)
     except JournalError as error:
         raise StartError(str(error)) from None
     logs.record_in(memory.directory)

@@ -243,6 +243,22 @@ def test_a_shutdown_whose_daemon_dies_is_brought_to_its_end(place: Path) -> None
         assert not alive(pid)
 
 
+def test_the_pidfile_was_edited_before_the_daemon_died(place: Path) -> None:
+    """By whose name programs are remembered."""
+    with in_background(place) as pidfile:
+        pids = {name: pid_of(place, name) for name in ("lines", "cat")}
+        config = place / "s.conf"
+        config.write_text(config.read_text().replace("main.pid", "other.pid"))
+        for kills in (1, 2):
+            os.kill(int((pidfile if kills == 1 else place / "other.pid").read_text()), signal.SIGKILL)
+            assert {name: pid_of(place, name) for name in pids} == pids
+        with proxy(place / "s.sock") as rpc:
+            rpc.supervisor.stopProcess("lines")
+        assert (place / "main.log").read_text().count("spawned: 'lines'") == 1
+    numbers = [int(line.split()[1]) for line in (place / "lines.log").read_text().splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_without_a_keeper_it_goes_on_alone(place: Path) -> None:
     with in_background(place) as pidfile:
         daemon = psutil.Process(int(pidfile.read_text()))
