@@ -9,7 +9,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from supervise.api import audit, body, logtail, openapi, shapes
 from supervise.api.auth import Caller, check_origin
-from supervise.api.gate import Gate
+from supervise.api.gate import Gate, is_private
 from supervise.api.listing import Lists
 from supervise.api.page import Page
 from supervise.api.plugins import Plugins
@@ -70,7 +70,8 @@ class Api:
             self._servers[key] = server
             await server.open()
             if self._gate.is_open(listener.config) and not listener.config.client_ca:
-                log.critical("Server %r running without any HTTP authentication checking", listener.config.section)
+                level = logging.INFO if is_private(listener.config) else logging.CRITICAL
+                log.log(level, "Server %r running without any HTTP authentication checking", listener.config.section)
         await asyncio.gather(*(server.close(GRACE) for server in gone))
 
     async def stop(self, grace: float = GRACE) -> None:

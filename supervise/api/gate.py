@@ -102,6 +102,12 @@ class Gate:
         return [user.password for user in self._users.values()]
 
 
+def is_private(server: ServerConfig) -> bool:
+    """Whether the file system keeps everybody from it but root and ourselves: a unix socket that only we may write."""
+    owner = server.chown[0] if server.chown else -1
+    return server.kind == "unix" and not server.chmod & 0o022 and owner in (-1, 0, os.geteuid())
+
+
 def _compare(stored: str, role: Role | None, password: bytes) -> Role | None:
     return role if passwords.matches(stored, password) else None
 

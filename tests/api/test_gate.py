@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from supervise.api.auth import Caller
-from supervise.api.gate import Gate
+from supervise.api.gate import Gate, is_private
 from supervise.api.problem import Problem
 from supervise.config.model import Role, ServerConfig, UserConfig
 
@@ -155,3 +155,20 @@ def test_a_username_without_groups_asks_everybody(sock: socket.socket) -> None:
         assert (await gate.admit(with_groups, {}, sock, None)).role is Role.ADMIN
 
     run(story)
+
+
+@pytest.mark.parametrize(
+    ("config", "private"),
+    [
+        (server("unix"), True),
+        (server("unix", chmod=0o744), True),  # who may not write may not connect
+        (server("unix", chown=(os.geteuid(), 7)), True),
+        (server("unix", chown=(-1, 7)), True),
+        (server("unix", chmod=0o770), False),
+        (server("unix", chmod=0o702), False),
+        (server("unix", chown=(12345, -1)), False),
+        (server("inet"), False),
+    ],
+)
+def test_which_sockets_only_we_can_reach(config: ServerConfig, private: bool) -> None:
+    assert is_private(config) is private

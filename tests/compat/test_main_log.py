@@ -115,12 +115,13 @@ def test_the_life_of_a_program(pair: Pair, name: str) -> None:
 
 
 def test_lines_of_the_daemon(pair: Pair) -> None:
-    """Everything that is not about a program is said by us too; in the same order, but for the late HTTP server."""
+    """Everything that is not about a program is said by us too; in the same order, but for the late HTTP server, whose
+    missing password is no alarm where nobody else can reach it (B56)."""
     named = re.compile("|".join(rf"\b{name}\b" for name in NAMES))
     late = re.compile("Server|RPC interface|supervisord started")
 
     def general(daemon: Daemon) -> list[str]:
-        return [line for line in messages(daemon) if not named.search(line)]
+        return [re.sub("CRIT(?= Server)", "INFO", line) for line in messages(daemon) if not named.search(line)]
 
     ours, theirs = general(pair.ours), general(pair.theirs)
     assert set(theirs) <= set(ours)
