@@ -81,21 +81,21 @@ class UnixConnection(http.client.HTTPConnection):
 class UnixTransport(xmlrpc.client.Transport):
     """What an exporter or a script uses to talk XML-RPC over the control socket."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.timeout = path, timeout
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         if not self._connection or host != self._connection[0]:
-            self._connection = host, UnixConnection(self.path)
+            self._connection = host, UnixConnection(self.path, self.timeout)
         connection = self._connection[1]
         assert connection is not None
         return connection
 
 
-def proxy(path: Path) -> Any:
+def proxy(path: Path, timeout: float = PATIENCE) -> Any:
     """An XML-RPC client (whose answers are of any type) of a unix socket. Close it: `with proxy(path) as rpc`."""
-    return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(path))
+    return xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=UnixTransport(path, timeout))
 
 
 def sleepers(*names: str) -> str:

@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import threading
 import time
 import xmlrpc.client
@@ -65,11 +66,6 @@ command = sleep 1000
 directory = /no/such
 autostart = false
 startretries = 0
-
-[program:crowd]
-command = sh -c 'for i in $(seq 150); do (sleep 0.2 &); done; exec sleep 1000'
-autostart = false
-startsecs = 0
 
 [program:patient]
 command = sleep 1000
@@ -493,11 +489,42 @@ def test_b31_a_killed_daemon_is_not_followed_by_second_copies(supervisors: Super
         assert not alive(pid)
 
 
-def test_b32_however_many_strangers_end_they_are_reaped(ours: Daemon) -> None:
-    """supervisord is not asked: strangers are its own only as PID 1; then it takes a hundred a turn, the rest later."""
-    ours.rpc.supervisor.startProcess("crowd")
-    wait_for(lambda: ours.log.count("reaped unknown pid") >= 150)
-    wait_for(lambda: all(one.status() != psutil.STATUS_ZOMBIE for one in psutil.Process(ours.pid).children()))
+# Makes strangers its own, as they are of PID 1 (PR_SET_CHILD_SUBREAPER outlives an exec), and becomes the daemon.
+ADOPTING = "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+STRANGERS = 150
+
+
+def test_b32_however_many_strangers_end_they_are_reaped(supervisors: Supervisors) -> None:
+    """They end while the daemon stands still, and it hears of them once. supervisord takes a hundred of them; the
+    others stay zombies until something else makes its loop come round."""
+    crowd = f"sh -c 'for i in $(seq {STRANGERS}); do (read line < {{place}}/gate &); done; exec sleep 1000'"
+    program = f"[program:crowd]\ncommand = {crowd}\nautostart = false\nstartsecs = 0\n"
+    at_once: dict[Kind, int] = {"supervise": STRANGERS, "supervisord": 100}
+    for kind, most in at_once.items():
+        place = supervisors.place()
+        os.mkfifo(place / "gate")
+        gate = os.open(place / "gate", os.O_RDWR)
+        try:
+            prefix = (sys.executable, "-c", ADOPTING)
+            daemon = supervisors.start(kind, program, "loglevel = debug\n", place=place, prefix=prefix)
+            daemon.rpc.supervisor.startProcess("crowd", False)
+            own = psutil.Process(daemon.pid)
+            wait_for(lambda own=own: len(own.children()) == STRANGERS + 1, "they have lost their parents")
+            daemon.process.send_signal(signal.SIGSTOP)
+            wait_for(lambda own=own: own.status() == psutil.STATUS_STOPPED)
+            os.write(gate, b"\n" * STRANGERS)
+            wait_for(lambda own=own: zombies(own) == STRANGERS)
+            daemon.process.send_signal(signal.SIGCONT)
+            wait_for(lambda daemon=daemon: daemon.log.count("reaped unknown pid") == STRANGERS)
+            assert zombies(own) == 0
+            turns = daemon.log.split("received SIGCHLD indicating a child quit")
+            assert max(turn.count("reaped unknown pid") for turn in turns) == most
+        finally:
+            os.close(gate)
+
+
+def zombies(parent: psutil.Process) -> int:
+    return sum(child.status() == psutil.STATUS_ZOMBIE for child in parent.children())
 
 
 def test_b33_a_start_that_fails_says_where_and_why(ours: Daemon, theirs: Daemon) -> None:

@@ -1,10 +1,15 @@
-"""B42: syslog output that drops and blocks without a word, has no tag, and sends several lines as one."""
+"""B42: syslog output that drops and blocks without a word, has no tag, and cuts lines where a read of a pipe ends."""
 
 import re
 import socket
+from pathlib import Path
 
-from tests.daemons import Supervisors
-from tests.tools import wait_for
+import pytest
+
+from tests.daemons import KINDS, Kind, Supervisors, proxy
+from tests.tools import need, need_root, wait_for
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_b42_syslog_neither_blocks_nor_drops_in_silence(supervisors: Supervisors) -> None:
@@ -31,3 +36,53 @@ def test_b42_syslog_neither_blocks_nor_drops_in_silence(supervisors: Supervisors
     assert received[1].endswith(": second")
     assert all("\n" not in line for line in received)
     assert re.search(r"sending to \S+ again; [1-9]\d* lines were lost", daemon.wait_log("lines were lost"))
+
+
+# A /dev of its own, in which /dev/log is a socket of the test.
+OWN_LOG = """
+mount -t tmpfs none /mnt && cp -a /dev/null /dev/urandom /mnt/ && mkdir /mnt/shm && ln -s /proc/self/fd /mnt/fd &&
+ln -s "$0/log" /mnt/log && mount --move /mnt /dev && exec "$@"
+"""
+TALKER = """
+[program:p]
+command = sh -c "printf 'one '; sleep 0.5; echo line; read go; yes 0123456789 | head -n 100000; exec sleep 1000"
+stdout_syslog = true
+autostart = false
+startsecs = 0
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_b42_a_server_that_takes_nothing_stops_supervisord_as_a_whole(supervisors: Supervisors, kind: Kind) -> None:
+    """On /dev/log, the only one that it knows; it also sends a line as the pieces in which it came."""
+    need_root("CAP_SYS_ADMIN")
+    place = supervisors.place()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(place / "log"))
+        server.settimeout(60)
+        prefix = (need("unshare"), "-m", "sh", "-c", OWN_LOG, str(place))
+        daemon = supervisors.start(kind, TALKER, place=place, prefix=prefix)
+        daemon.rpc.supervisor.startProcess("p")
+        first = server.recv(65536).decode()
+        assert first.rstrip("\0\n").endswith(": p one line") is (kind == "supervise"), first
+        if kind == "supervisord":
+            assert "line" in server.recv(65536).decode()
+        daemon.rpc.supervisor.sendProcessStdin("p", "go\n")
+        wait_for(lambda: is_full(place / "log"), "nobody reads")
+        if kind == "supervise":
+            assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
+            log = Path(daemon.info("p")["stdout_logfile"])
+            wait_for(lambda: log.stat().st_size == len("one line\n") + 1_100_000)
+            return
+        with pytest.raises(TimeoutError), proxy(daemon.socket, timeout=5) as rpc:
+            rpc.supervisor.getState()
+
+
+def is_full(path: Path) -> bool:
+    """Whether a datagram socket takes no more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        try:
+            client.sendto(b"", socket.MSG_DONTWAIT, str(path))
+        except BlockingIOError:
+            return True
+        return False
