@@ -86,12 +86,15 @@ def changes(old: ProgramConfig, new: ProgramConfig) -> Iterable[tuple[str, Chang
 
 
 def of_the_daemon(old: Config, new: Config) -> list[str]:
-    """Options of the daemon and its servers that differ, as "[section] option"; "[section]" if it came or went."""
+    """Options of the daemon and its servers that differ, as "[section] option"; "[section]" if it came or went.
+
+    Not `environment`: it is one of the programs, which an update lets have it.
+    """
     before = {"supervisord": old.daemon} | {server.section: server for server in old.servers}
     after = {"supervisord": new.daemon} | {server.section: server for server in new.servers}
     found = [f"[{section}]" for section in sorted(before.keys() ^ after.keys())]
     for section in before.keys() & after.keys():
         was, will_be = before[section], after[section]
-        names = [field.name for field in dataclasses.fields(was) if field.compare]
+        names = [field.name for field in dataclasses.fields(was) if field.compare and field.name != "environment"]
         found += [f"[{section}] {name}" for name in names if getattr(was, name) != getattr(will_be, name, None)]
     return sorted(found)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.compat.pair import Pair, call
 from tests.daemons import Daemon, Supervisors
-from tests.tools import wait_for
+from tests.tools import alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -332,15 +332,46 @@ def test_all_down_and_up(pair: Pair) -> None:
     pair.agree(lambda daemon: daemon.states())
 
 
-def test_a_variable_that_is_taken_away(supervisors: Supervisors) -> None:
-    """supervisord goes on expanding it, until it is started again and fails; we say at once who still uses it."""
-    program = "[program:a]\ncommand = sleep %(ENV_SECONDS)s\nautostart = false\n"
+def test_a_variable_that_is_taken_away_and_still_used(supervisors: Supervisors) -> None:
+    """supervisord goes on expanding it, until a reload ends it (B1); we say at once who uses it, and change nothing."""
+    program = "[program:a]\ncommand = sleep %(ENV_SECONDS)s\nstartsecs = 0\n"
     both = Pair(supervisors, program, 'environment = SECONDS="1000"\n')
+    pids = [daemon.wait_state("a", "RUNNING")["pid"] for daemon in (both.ours, both.theirs)]
     both.configure(program)
     ours, theirs = (call("supervisor.reloadConfig")(daemon) for daemon in (both.ours, both.theirs))
     assert theirs == [[[], ["a"], []]]
     assert ours["faultCode"] == 92
     assert "contains names ('ENV_SECONDS')" in ours["faultString"]
+    assert f"{both.ours.config}:" in ours["faultString"]
+    for verb in ("update", "reload"):
+        said = both.ours.ctl(verb)
+        assert (said.returncode, "[program:a] command" in said.stdout) == (1, True)
+    assert both.ours.info("a")["pid"] == pids[0]
+    assert both.theirs.ctl("reload").returncode == 0
+    assert both.theirs.process.wait(60) == 2
+    assert not alive(pids[1])
+
+
+@pytest.mark.parametrize("verb", ["update", "reload"])
+def test_a_variable_that_is_taken_away(supervisors: Supervisors, verb: str) -> None:
+    """It is one of every program, which starts again without it; and nothing is left that was not in force."""
+    program = """
+        [program:a]
+        command = sh -c 'echo "one=$ONE two=$TWO"; exec sleep 1000'
+        stdout_logfile = {place}/a.log
+        startsecs = 0
+        """
+    both = Pair(supervisors, program, 'environment = ONE="1",TWO="2"\n')
+    for daemon in (both.ours, both.theirs):
+        wait_for(lambda daemon=daemon: daemon.read("a.log") == "one=1 two=2\n")
+        daemon.configure(program, 'environment = TWO="2"\n')
+    both.agree(call("supervisor.reloadConfig"))
+    assert both.theirs.info("a")["statename"] == both.ours.info("a")["statename"] == "RUNNING"
+    for daemon in (both.ours, both.theirs):
+        said = daemon.ctl(verb)
+        assert (said.returncode, said.stderr) == (0, "")
+        wait_for(lambda daemon=daemon: daemon.read("a.log") == "one=1 two=2\none= two=2\n")
+    assert both.ours.api("/daemon")["problems"] == []
 
 
 ALL = (

@@ -120,6 +120,7 @@ def test_a_common_variable_changes_every_group(look: Look) -> None:
     assert new
     assert loud
     assert diff(old.groups, new.groups).changed == ("a", "b")
+    assert of_the_daemon(old, new) == [], "with that, it is in force"
     assert not diff(old.groups, loud.groups)
 
 
