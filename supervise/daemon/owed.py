@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from supervise.core.events import Start
+from supervise.core.events import Start, State
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 
@@ -12,7 +12,8 @@ def owe(supervisor: Supervisor, processes: Iterable[Process]) -> None:
     """From now on the daemon after us would start these. Whoever starts one before has paid (`Supervisor`)."""
     for process in processes:
         process.owed = True
-        supervisor.memory.remember(process)
+        if process.state is not State.RUNNING:  # that would just go on; it is remembered when it is told to stop
+            supervisor.memory.remember(process)
 
 
 @contextmanager

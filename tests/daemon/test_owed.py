@@ -35,7 +35,7 @@ def test_only_for_as_long_as_it_lasts(tmp_path: Path) -> None:
             supervisor.tell(other, Start())
             await reach(supervisor, "p", State.RUNNING)
             with owed(supervisor, [one]):
-                assert owing(tmp_path) == {"p": True, "q": False}
+                assert owing(tmp_path) == {"p": False, "q": False}, "the next daemon would find it running"
                 await supervisor.stop([one])
                 assert owing(tmp_path) == {"p": True, "q": False}
                 supervisor.tell(one, Start())
