@@ -6,9 +6,11 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
@@ -89,6 +91,21 @@ def free_ports(count: int) -> list[int]:
     finally:
         for listener in listeners:
             listener.close()
+
+
+def descriptors(pid: int) -> list[str]:
+    """What those of a process lead to. It may close some while we look."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(entry))
+    return sorted(found)
+
+
+def children() -> list[int]:
+    """Those of the main thread, ended or not."""
+    with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
+        return [int(word) for word in file.read().split()]
 
 
 def alive(pid: int) -> bool:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.daemons import Daemon, Supervisors, configuration, daemon_command, environment, proxy
-from tests.tools import alive, free_ports, need, need_root, wait_for
+from tests.tools import alive, descriptors, free_ports, need, need_root, wait_for
 
 SLEEP = "[program:a]\ncommand = sleep 1000\nstartsecs = 0\n"
 
@@ -366,12 +366,9 @@ def test_a_deleted_socket_comes_back(supervisors: Supervisors) -> None:
 def test_no_descriptor_is_left_by_reloads_and_deleted_sockets(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", SLEEP)
 
-    def descriptors() -> list[str]:
-        daemon.disconnect()
-        return sorted(os.readlink(entry) for entry in Path(f"/proc/{daemon.pid}/fd").iterdir())
-
     def count() -> int:
-        return len([name for name in descriptors() if not name.startswith("/dev/null")])
+        daemon.disconnect()
+        return len([name for name in descriptors(daemon.pid) if not name.startswith("/dev/null")])
 
     def once(number: int) -> None:
         daemon.socket.unlink()

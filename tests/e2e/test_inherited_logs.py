@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.daemons import Supervisors, configuration, daemon_command, environment, proxy
 from tests.e2e.test_survival import kill, pid_of
-from tests.tools import wait_for
+from tests.tools import descriptors, wait_for
 
 PROGRAMS = """
 [program:five]
@@ -62,7 +62,7 @@ def test_with_a_keeper(place: Path) -> None:
         os.kill(int(pidfile.read_text()), signal.SIGUSR1)
         wait_for(lambda: (place / "main.log").read_text().count("supervisord started with pid") == 3)
         say(place, "three\n")
-        links = [os.readlink(path) for path in Path(f"/proc/{pidfile.read_text().strip()}/fd").iterdir()]
+        links = descriptors(int(pidfile.read_text()))
         assert f"{place}/other" not in links, "what the configuration does not name is not kept"
     finally:
         os.kill(int(pidfile.read_text()), signal.SIGTERM)
