@@ -113,15 +113,18 @@ class Forker:
         """
         if any("=" in name for name in env):
             raise ValueError("illegal environment variable name")
-        order = {
+        order: dict[str, object] = {
             "filename": _bytes(filename),
             "argv": [*map(_bytes, argv)],
             "env": [f"{_bytes(name)}={_bytes(value)}" for name, value in env.items()],
             "directory": directory and _bytes(directory),
             "cgroup": cgroup and _bytes(cgroup),
             "umask": umask,
+            "user": user,
+            "group": group,
+            "groups": extra_groups,
         }
-        message = json.dumps(order | {"user": user, "group": group, "groups": extra_groups}).encode()
+        message = json.dumps(order, ensure_ascii=False).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         for _ in range(TRIES):
             if (cgroup is None and not self.begin()) or self._link is None:

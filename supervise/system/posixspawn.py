@@ -17,6 +17,7 @@ from supervise.system.forking import NotStarted, Stage
 
 SETSIGDEF, SETSID = 0x04, 0x80  # spawn.h, of glibc since 2.26 and musl
 CLOSE_RANGE, CLOEXEC = 436, 4  # close_range(2), with one number on all machines, and its flag (Linux 5.11)
+INTERNAL = (32, 33)  # signals
 ROOM = 512  # bytes for what C calls posix_spawnattr_t and posix_spawn_file_actions_t: 336 and 80, at most
 
 
@@ -81,13 +82,14 @@ def _library() -> ctypes.CDLL | None:
 
 @cache
 def _attributes(libc: ctypes.CDLL) -> "ctypes.Array[ctypes.c_char]":
-    """A session of its own, and the default for the signals that Python ignores."""
-    attributes, ignored = ctypes.create_string_buffer(ROOM), ctypes.create_string_buffer(ROOM)
+    """A session of its own, and the default for the signals that Python ignores, and for those that the C library would
+    leave ignored because it uses them itself. (sigaddset(3) knows nothing of them.)"""
+    bits = 8 * ctypes.sizeof(ctypes.c_ulong)
+    attributes, ignored = ctypes.create_string_buffer(ROOM), (ctypes.c_ulong * (8 * ROOM // bits))()
     libc.posix_spawnattr_init(attributes)
     libc.posix_spawnattr_setflags(attributes, ctypes.c_short(SETSIGDEF | SETSID))
-    libc.sigemptyset(ignored)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        libc.sigaddset(ignored, number)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, *INTERNAL):
+        ignored[(number - 1) // bits] |= 1 << (number - 1) % bits
     libc.posix_spawnattr_setsigdefault(attributes, ignored)
     return attributes
 

@@ -1,4 +1,4 @@
-"""Whether a program can see which way it was started: by `subprocess`, or by the forker.
+"""Whether a program can see which way it was started: by `subprocess`, by the forker, or by posix_spawn(3).
 
     [setpriv …, nohup, …] python -m tests.system.likeness [CHANGE]
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from supervise.config.model import ProgramConfig
+from supervise.system import forking
 from supervise.system.forking import Forker
 from supervise.system.inherited import IOPRIO_GET, IOPRIO_WHO_PROCESS
 from supervise.system.reap import Reaper
@@ -78,16 +79,16 @@ def contents(path: Path) -> bytes:
         return str(error.errno).encode()
 
 
-def started(forker: Forker | None, argv: Sequence[str], env: dict[str, str], uid: int | None) -> dict[str, object]:
+def started(forker: Forker | None, argv: Sequence[str], env: dict[str, str], **options: Any) -> dict[str, object]:
     """What has come of it."""
-    config = ProgramConfig(name="x", group_name="x", command="x", uid=uid, gid=60002)
+    config = ProgramConfig(name="x", group_name="x", command="x", **options)
     with ExitStack() as stack:
         stdin, mark = map(partial(owned, stack), os.pipe())
         reader, end = map(partial(owned, stack), os.pipe())
         try:
             pid = spawn(config, argv[0], argv, env, stdout=end, stderr=end, stdin=stdin, forker=forker).pid
         except SpawnError as error:
-            return {"error": (error.stage, error.number, str(error))}
+            return {"error": (error.stage, error.number, str(error).partition(" in position ")[0])}
         os.write(mark, b"!")  # which only cat(1) copies, when it has been loaded
         output = b""
         while not output.endswith(b"!"):
@@ -129,6 +130,7 @@ CHANGES: dict[str, Callable[[], object]] = {
 
 
 def main(change: str) -> None:
+    forking.SLOW = forking.QUICK = 60.0
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
     forker = Sure(reaper)
@@ -136,20 +138,26 @@ def main(change: str) -> None:
     forker.start(cat, [cat, os.devnull], {}, (0, 1, 2), None, None, group=0)
     CHANGES[change]()
     forker.follow()
-    for argv, env, uid in (
-        ([cat], ENV, 60001),
-        ([cat], ENV, None),
-        ([sh, "-c", SCRIPT], {"PATH": os.environ["PATH"]}, 60001),
-        ([sh, "-c", SCRIPT, "", "\udcff", "x" * 100_000], ENV | {"long": "x" * 100_000}, 60001),
-        ([cat], {"a": "\u00e9"}, 60001),
-        ([cat], {"a=b": "c"}, 60001),
-        ([cat], {"a": "\ud800"}, 60001),
-        (["/etc/passwd"], {}, 60001),
+    umask = os.umask(0)
+    os.umask(umask)
+    for argv, env in (
+        ([cat], ENV),
+        ([sh, "-c", SCRIPT], {"PATH": os.environ["PATH"]}),
+        ([sh, "-c", SCRIPT, "", "\udcff", "x" * 100_000], ENV | {"long": "x" * 100_000}),
+        ([cat], {"a": "\u00e9"}),
+        ([cat], {"a=b": "c"}),
+        ([cat], {"a": "\ud800"}),
+        (["/etc/passwd"], {}),
     ):
-        one, other = started(None, argv, env, uid), started(forker, argv, env, uid)
-        for name in one.keys() | other.keys():
-            if one.get(name) != other.get(name):
-                print(f"{argv[0]}: {name}: {one.get(name)!r} by subprocess, {other.get(name)!r} by the forker")
+        for way, reference, name in (
+            ({"uid": 60001, "gid": 60002}, {"uid": 60001, "gid": 60002}, "the forker"),
+            ({"gid": 60002}, {"gid": 60002}, "the forker"),
+            ({}, {"umask": umask}, "posix_spawn"),
+        ):
+            one, other = started(None, argv, env, **reference), started(forker, argv, env, **way)
+            for what in one.keys() | other.keys():
+                if one.get(what) != other.get(what):
+                    print(f"{argv[0]}: {what}: {one.get(what)!r} by subprocess, {other.get(what)!r} by {name}")
     forker.close()
     reaper.close()
     loop.close()

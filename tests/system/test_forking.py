@@ -35,7 +35,9 @@ class Forking(Forker):
 
 
 @pytest.fixture
-def forker() -> Iterator[Forking]:
+def forker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
+    monkeypatch.setattr(forking, "SLOW", 60)  # machines are, too
+    monkeypatch.setattr(forking, "QUICK", 60)
     before = sorted(os.listdir("/proc/self/fd"))
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
@@ -115,6 +117,7 @@ def test_a_forker_that_stands_still_does_not_stop_us(
     assert forker.order("/bin/touch", str(tmp_path / "file")) is None
     assert forker.pid == 0
     assert not (tmp_path / "file").exists()
+    monkeypatch.setattr(forking, "PATIENCE", 60)
     assert status_of(forker.order("/bin/true")) == 0
 
 
@@ -193,6 +196,7 @@ def test_a_child_that_its_user_stops_stops_nobody_else(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: bytes
 ) -> None:
     monkeypatch.setattr(forking, "SLOW", 0.2)
+    monkeypatch.setattr(forking, "QUICK", 0.1)
     held_up(forker, stage)
     pids = [forker.order("/bin/touch", str(tmp_path / name)) for name in "abc"]
     first = forker.pid
@@ -203,6 +207,7 @@ def test_a_child_that_its_user_stops_stops_nobody_else(
     for pid in pids[:2]:
         os.kill(pid or 0, signal.SIGCONT)
         assert status_of(pid) == 0
+    monkeypatch.setattr(forking, "QUICK", 60)
     with pytest.raises(NotStarted):  # whose answer comes after theirs
         continued(forker, "/no/such")
     forker.close()  # who is ready goes on without it
@@ -269,6 +274,7 @@ def test_a_file_that_its_owner_does_not_let_be_opened_stops_nobody(
 def test_a_late_failure_is_an_end(forker: Forking, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the status that the children of supervisord have, also if the forker is there no more."""
     monkeypatch.setattr(forking, "SLOW", 0.2)
+    monkeypatch.setattr(forking, "QUICK", 0.1)
     held_up(forker, b"exec")
     pids = [forker.order("/no/such"), forker.order("/no/such")]
     for pid in pids:

@@ -19,6 +19,7 @@ import pytest
 
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
+from supervise.system import forking
 from supervise.system.environment import environment
 from supervise.system.forking import Forker
 from supervise.system.pipes import open_pipe
@@ -34,12 +35,14 @@ def program(command: str, **options: Any) -> ProgramConfig:
 
 
 @pytest.fixture(params=["posix_spawn", "subprocess", "forker"], autouse=True)
-def way(request: pytest.FixtureRequest) -> Iterator[None]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Everything is so whoever starts it: posix_spawn (for our own user), subprocess, the forker (for others)."""
     Run.options = {"umask": UMASK} if request.param == "subprocess" else {}
     if request.param != "forker":
         yield
         return
+    monkeypatch.setattr(forking, "SLOW", 60)  # machines are, too
+    monkeypatch.setattr(forking, "QUICK", 60)
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
     Run.forker = Forker(reaper)
