@@ -44,11 +44,12 @@ class Lifecycle:
         self.unserved: Callable[[], tuple[str, ...]] = tuple  # why servers of the configuration are not open
 
     def begin(self, config: Config) -> None:
-        """Make all groups active that are not yet, and start what is to start by itself."""
+        """Make all groups active that are not yet (nor removed by order), and start what is to start by itself."""
         self.config = config
+        absent = self._supervisor.groups.keys() | self._supervisor.memory.dismissed
         with self._supervisor.together():
             for group in config.groups:
-                if group.name not in self._supervisor.groups:
+                if group.name not in absent:
                     self._supervisor.add_group(group)
         self._supervisor.enter(DaemonState.RUNNING)
         recalled = self._supervisor.memory.recalled
@@ -130,6 +131,8 @@ class Lifecycle:
             except Exception:  # whatever it is: nothing runs at present, and that has to end
                 log.critical("the daemon itself could not follow its new configuration", exc_info=True)
             self._task = None
+            for name in supervisor.memory.dismissed:
+                supervisor.memory.readmit(name)
             self.begin(config)
 
     async def _stop_everything(self) -> None:

@@ -54,8 +54,12 @@ class Memory:
         # Slots of what nobody recalls any more, and is still there, with its record.
         self._aside: dict[tuple[str, str], tuple[int, Record]] = {}
         self.recalled: set[tuple[str, str]] = set()  # who goes on as before, and is not started by `autostart`
+        self._dismissed: dict[str, int] = {}  # slots of groups
         if journal is not None:
             for slot, record in journal.records.items():
+                if "dismissed" in record:
+                    self._dismissed[record["group"]] = slot
+                    continue
                 self._slots[record["group"], record["name"]] = slot
                 self._records[record["group"], record["name"]] = record
 
@@ -78,6 +82,24 @@ class Memory:
         if record is not None:
             self.recalled.add((group, name))
         return record
+
+    @property
+    def dismissed(self) -> frozenset[str]:
+        """Groups that somebody has removed, though they are configured."""
+        return frozenset(self._dismissed)
+
+    def dismiss(self, group: str) -> None:
+        """Remember that somebody has removed a group. Never raises."""
+        if self._journal is not None and group not in self._dismissed:
+            with suppress(JournalError):
+                slot = self._journal.allocate()
+                self._journal.write(slot, {"group": group, "name": "", "dismissed": True})
+                self._dismissed[group] = slot
+
+    def readmit(self, group: str) -> None:
+        """It is there again."""
+        if (slot := self._dismissed.pop(group, None)) is not None and self._journal is not None:
+            self._journal.free(slot)
 
     def remember(self, process: Process) -> None:
         """Write down how a process stands. Never raises."""
@@ -132,6 +154,9 @@ class Memory:
             with suppress(JournalError):
                 slot, _ = self._aside[key] = journal.allocate(), record
                 journal.write(slot, record)
+        dismissed, self._dismissed = self._dismissed, {}
+        for group in dismissed:
+            self.dismiss(group)
         for process in processes:
             self.remember(process)
         return True

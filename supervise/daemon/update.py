@@ -80,6 +80,7 @@ class Updater:
         raise CommandError(Fault.BAD_NAME, name)
 
     def _add(self, config: GroupConfig) -> None:
+        self._supervisor.memory.readmit(config.name)
         group = self._supervisor.add_group(config)
         self._supervisor.autostart(group.processes.values())
 
@@ -91,6 +92,8 @@ class Updater:
         if not all(process.at_rest for process in group.processes.values()):
             raise CommandError(Fault.STILL_RUNNING, name)
         self._supervisor.remove_group(name)
+        if any(group.name == name for group in self.config.groups):
+            self._supervisor.memory.dismiss(name)  # else it would be back with the next daemon
 
     async def update(self, names: Sequence[str], *, dry_run: bool) -> list[Step]:
         """See `Commands.update`. Raises CommandError: CANT_REREAD; FAILED while another update is under way."""

@@ -291,7 +291,7 @@ def test_journals_of_another_boot_or_version(tmp_path: Path) -> None:
     Journal(path).close(remove=True)
 
 
-def test_a_journal_made_anew_has_also_what_was_set_aside(tmp_path: Path) -> None:
+def test_a_journal_made_anew_has_also_what_was_set_aside_and_removed(tmp_path: Path) -> None:
     pidfile = str(tmp_path / "pid")
     dead = open_memory(pidfile, Handover())
     assert dead._journal is not None
@@ -301,10 +301,18 @@ def test_a_journal_made_anew_has_also_what_was_set_aside(tmp_path: Path) -> None
     memory = open_memory(pidfile, Handover())
     assert memory.set_aside() == [record]
     assert memory.path is not None
+    memory.dismiss("web")
+    memory.dismiss("web")
     os.unlink(memory.path)
     assert memory.renew([])
-    assert list(Journal(memory.path).records.values()) == [record]
+    assert [record["group"] for record in Journal(memory.path).records.values()] == ["g", "web"]
     memory.let_go(record)
+    memory.close(everything_stopped=False)
+    memory = open_memory(pidfile, Handover())
+    assert memory.dismissed == {"web"}
+    assert memory.set_aside() == []
+    memory.readmit("web")
+    assert memory.path is not None
     assert list(Journal(memory.path).records.values()) == []
     memory.close(everything_stopped=True)
 

@@ -13,7 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.daemons import CAT, LINES, Supervisors, client_command, configuration, daemon_command, environment, proxy
+from tests.daemons import (
+    CAT,
+    LINES,
+    Daemon,
+    Supervisors,
+    client_command,
+    configuration,
+    daemon_command,
+    environment,
+    proxy,
+    sleepers,
+)
 from tests.tools import PATIENCE, ROOT, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -568,6 +579,36 @@ def test_killed_amid_a_shutdown(supervisors: Supervisors) -> None:
         wait_for(lambda name=name, pid=pid: daemon.info(name)["pid"] not in (0, pid), f"another {name}")
     assert not alive(pids[1])
     assert daemon.info("idle")["statename"] == "STOPPED"
+
+
+@pytest.mark.parametrize("upgrade", [True, False])
+def test_a_group_that_was_removed_is_not_back(supervisors: Supervisors, upgrade: bool) -> None:
+    """Though it is configured; until it is added, or everything is started anew."""
+
+    def again(daemon: Daemon) -> Daemon:
+        if not upgrade:
+            return supervisors.another(daemon)
+        assert daemon.ctl("upgrade", "--wait").returncode == 0
+        daemon.disconnect()
+        return daemon
+
+    daemon = supervisors.start("supervise", sleepers("web", "cat"))
+    daemon.wait_state("web", "RUNNING")
+    assert daemon.ctl("stop", "web").returncode == 0
+    assert daemon.ctl("remove", "web").returncode == 0
+    for _ in range(2):
+        daemon = again(daemon)
+        assert daemon.states() == {"cat:cat": "RUNNING"}
+    assert daemon.ctl("add", "web").returncode == 0
+    daemon = again(daemon)
+    assert daemon.wait_state("web", "RUNNING")
+    assert daemon.ctl("stop", "web").returncode == 0
+    assert daemon.ctl("remove", "web").returncode == 0
+    assert daemon.ctl("reload", "--wait").returncode == 0
+    assert daemon.wait_state("web", "RUNNING")
+    daemon = again(daemon)
+    assert daemon.wait_state("web", "RUNNING")
+    assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("configured", [True, False])
