@@ -51,6 +51,35 @@ def test_many_spawns_take_turns_with_the_loop(tmp_path: Path, monkeypatch: pytes
     run(story)
 
 
+def test_who_waits_for_all_of_them_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawning, "SLICE", 0.0)
+
+    async def story() -> None:
+        async with supervising(tmp_path, group(*(sh(f"p{n}", "true", group_name="g") for n in range(5)))) as supervisor:
+            seen: list[str] = []
+
+            def again(one: Process) -> None:
+                seen.append(one.name)
+                queue.add(one)
+
+            queue = queue_of(supervisor, lambda one: seen.append(one.name))
+            for one in supervisor.processes():
+                queue.add(one)
+            await queue.settled(1e9)
+            assert len(seen) == 5
+            await queue.settled(1e9)
+            queue = queue_of(supervisor, again)
+            queue.add(process(supervisor, "g:p0"))
+            await queue.settled(0.05)
+            assert len(seen) > 5
+            one = process(supervisor, "g:p0")
+            one.removed = True  # so that this ends
+            await queue.settled(1e9)
+            one.removed = False
+
+    run(story)
+
+
 def test_a_fault_of_ours_with_one_program_does_not_keep_others_waiting(tmp_path: Path) -> None:
     async def story() -> None:
         async with supervising(tmp_path, group(*(sh(f"p{n}", "true", group_name="g") for n in range(3)))) as supervisor:
