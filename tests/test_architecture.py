@@ -30,7 +30,7 @@ MAY_IMPORT = {
         "api.app",
     },  # only there, and late: it starts the API
     "api": {"errors", "config.model", "config.passwords", "config.secrets", "core.events", "api"}
-    | {f"daemon.{name}" for name in ("commands", "bus", "info", "namespec", "followers")},
+    | {f"daemon.{name}" for name in ("aside", "commands", "bus", "info", "namespec", "followers")},
     "http1": {"errors"},
     "client": {"errors", "http1"},
     "cli": {"errors", "config", "client", "http1", "cli"},

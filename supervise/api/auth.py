@@ -2,14 +2,14 @@
 
 import base64
 import binascii
+import ctypes
 import errno
 import ipaddress
 import os
-import pwd
 import socket
 import struct
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from supervise.errors import CommandError, Fault
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="default"', "Connection": "close"}
 SO_PEERGROUPS = 59  # asm-generic/socket.h, Linux 4.13; not in Python's socket module
 MAX_GROUPS = 256  # what Python lets getsockopt return
+NGROUPS_MAX = 65536  # linux/limits.h
 
 _UCRED = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
@@ -73,15 +74,24 @@ def peer(sock: Any, address: object, user: str = "") -> Caller:
 def peer_groups(sock: Any) -> frozenset[int]:
     """All groups of the process that connected, as they were then (SO_PEERCRED, SO_PEERGROUPS): no look into /proc,
     where another process may have taken the pid. Raises OSError."""
-    _, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    _, _, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     try:
-        groups = array("I", sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MAX_GROUPS * 4))
+        groups: Iterable[int] = array("I", sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MAX_GROUPS * 4))
     except OSError as error:
-        if error.errno != errno.ERANGE:  # more than fit: what the system's files say of the user
+        if error.errno != errno.ERANGE:
             raise
-        user = pwd.getpwuid(uid)
-        return frozenset({gid, *os.getgrouplist(user.pw_name, user.pw_gid)})
+        groups = _many_groups(sock.fileno())
     return frozenset({gid, *groups})
+
+
+def _many_groups(fd: int) -> list[int]:
+    """More groups than Python's getsockopt returns, up to the kernel's NGROUPS_MAX. Raises OSError."""
+    found = (ctypes.c_uint32 * NGROUPS_MAX)()
+    size = ctypes.c_uint32(ctypes.sizeof(found))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.getsockopt(fd, socket.SOL_SOCKET, SO_PEERGROUPS, ctypes.byref(found), ctypes.byref(size)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return list(found[: size.value // 4])
 
 
 def credentials(header: str) -> tuple[str, bytes] | None:

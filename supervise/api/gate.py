@@ -75,15 +75,17 @@ class Gate:
         name, password = given
         caller = replace(caller, user=name)
         stored, role = self._stored(server, name)
+        foreign = False  # whether somebody else is asked
         if stored is not None:
             slow, verify = passwords.is_slow(stored), partial(_compare, stored, role, password)
         elif server.pam_service:
             slow, verify = True, partial(role_of, server, name, password)
+            foreign = True
         else:
             slow = self._has_slow(server)
             verify = partial(_compare, _NOBODY if slow else "", None, password)
         login = b"\0".join((repr(server if stored is None else stored).encode(), name.encode(), password))
-        found = await self._logins.check(caller, login, verify, slow=slow)
+        found = await self._logins.check(caller, login, verify, slow=slow, foreign=foreign)
         if found is None:
             raise _unknown()
         return replace(caller, role=found)

@@ -2,8 +2,8 @@
 
 1. A right password is remembered for a minute (as a keyed hash), so that a client that asks every second costs one
    comparison a minute; the same login asked twice at once is compared once.
-2. At most WORKERS comparisons run, and WAITING wait; what comes then is told to come later. No client can take the
-   loop's time, nor more memory than that.
+2. At most WORKERS comparisons run, and WAITING wait; what comes then is told to come later, and so is who has waited
+   for SECONDS. No client can take the loop's time, nor more memory than that; no directory that hangs keeps others out.
 3. A source of FREE failures within WINDOW seconds is refused for PENALTY seconds, without a look at what it sends,
    unless that is remembered as right: somebody behind the same proxy who is logged in stays so.
 """
@@ -14,18 +14,19 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, TypeVar
 
 from supervise.api.auth import Caller
 from supervise.api.problem import Problem
+from supervise.daemon.aside import Aside, Busy
 
 REMEMBERED = 60.0  # seconds
 MAX_REMEMBERED = 1000  # logins
 WORKERS = 2
 WAITING = 32
+SECONDS = 30.0  # for a comparison
 FREE, WINDOW, PENALTY = 10, 60.0, 30.0
 MAX_SOURCES = 10_000
 
@@ -50,29 +51,31 @@ class Logins(Generic[T]):
         self._known: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[T | None]] = {}
         self._sources: OrderedDict[str, _Source] = OrderedDict()
-        self._workers: ThreadPoolExecutor | None = None
+        self._own, self._foreign = Aside(WORKERS, WAITING), Aside(WORKERS, WAITING)
 
     def forget(self) -> None:
         """Users have changed: everybody is asked again."""
         self._known.clear()
 
     def close(self) -> None:
-        """End the threads, without waiting; `check` makes new ones."""
-        if self._workers is not None:
-            self._workers.shutdown(wait=False, cancel_futures=True)
-            self._workers = None
+        """Begin no more comparisons; nobody waits for those under way."""
+        self._own.close()
+        self._foreign.close()
 
-    async def check(self, caller: Caller, login: bytes, verify: Callable[[], T | None], *, slow: bool) -> T | None:
+    async def check(
+        self, caller: Caller, login: bytes, verify: Callable[[], T | None], *, slow: bool, foreign: bool = False
+    ) -> T | None:
         """What `verify` says of this login (everything that its answer depends on), or said not long ago.
 
-        `verify` runs in a thread if it is `slow`. None: the password is wrong. Raises Problem 429 and 503.
+        `verify` runs in a thread if it is `slow`; if it is `foreign`, others are asked who may never answer: then it
+        keeps no threads from who is not. None: the password is wrong. Raises Problem 429 and 503.
         """
         key = hmac.digest(self._secret, login, sha256)
         at, known = self._known.get(key, (0.0, None))
         if known is not None and self._loop.time() < at + REMEMBERED:
             return known
         source = self._attempt(caller)
-        found = await self._verify(key, verify) if slow else verify()
+        found = await self._verify(key, verify, self._foreign if foreign else self._own) if slow else verify()
         if found is None:
             log.warning("login failed: %s", caller)
             return None
@@ -80,19 +83,21 @@ class Logins(Generic[T]):
         self._remember(key, found)
         return found
 
-    async def _verify(self, key: bytes, verify: Callable[[], T | None]) -> T | None:
+    async def _verify(self, key: bytes, verify: Callable[[], T | None], aside: Aside) -> T | None:
         task = self._running.get(key)
         if task is None:
-            if len(self._running) >= WORKERS + WAITING:
-                raise Problem(503, "too many logins at once; try again", headers={"Retry-After": "2"})
-            self._running[key] = task = self._loop.create_task(self._in_thread(verify))
-            task.add_done_callback(lambda _: self._running.pop(key))
+            self._running[key] = task = self._loop.create_task(self._in_thread(verify, aside))
+            task.add_done_callback(lambda done: (self._running.pop(key), done.cancelled() or done.exception()))
         return await asyncio.shield(task)  # a client that goes away must not spoil it for the others
 
-    async def _in_thread(self, verify: Callable[[], T | None]) -> T | None:
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="password")
-        return await self._loop.run_in_executor(self._workers, verify)
+    async def _in_thread(self, verify: Callable[[], T | None], aside: Aside) -> T | None:
+        try:
+            return await aside.run(verify, SECONDS)
+        except Busy:
+            raise Problem(503, "too many logins at once; try again", headers={"Retry-After": "2"}) from None
+        except TimeoutError:
+            log.warning("a login could not be checked within %g seconds", SECONDS)
+            raise Problem(503, "the login could not be checked; try again", headers={"Retry-After": "2"}) from None
 
     def _remember(self, key: bytes, found: T) -> None:
         self._known[key] = self._loop.time(), found

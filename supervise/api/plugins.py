@@ -13,15 +13,14 @@ import inspect
 import logging
 import operator
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from supervise.api import wire
 from supervise.api.interface import NeedsSupervisord, Supervise
 from supervise.api.methods import Method, supervisor_methods
 from supervise.config.model import PluginConfig, Role
+from supervise.daemon.aside import Aside, Busy
 from supervise.daemon.commands import Commands
 from supervise.errors import CommandError, Fault
 
@@ -41,7 +40,7 @@ class Plugins:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
         self._made: dict[PluginConfig, tuple[Supervise, dict[str, Method]]] = {}
-        self._threads = 0
+        self._threads = Aside(THREADS)
 
     async def use(self, configs: Iterable[PluginConfig]) -> dict[str, Method]:
         """All methods of these plugins, by full name; those of the stock line are supervisord's own.
@@ -113,39 +112,10 @@ class Plugins:
         return call
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        """Not asyncio's pool, whose threads the daemon's end would wait for: these may hang for ever."""
-        if self._threads >= THREADS:
-            raise CommandError(Fault.FAILED, f"{THREADS} calls of plugins have not ended; no more are begun")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-
-        def settle(result: Any, error: BaseException | None) -> None:
-            self._threads -= 1
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
-
-        def run() -> None:
-            result: Any = None
-            error: BaseException | None = None
-            try:
-                result = work()
-            except StopIteration as stop:  # a future cannot carry it
-                error = RuntimeError(repr(stop))
-            except SystemExit as left:
-                error = RuntimeError(f"it wanted to exit: {left}")
-            except Exception as raised:
-                error = raised
-            with suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                loop.call_soon_threadsafe(settle, result, error)
-
-        self._threads += 1
-        threading.Thread(target=run, name="plugin", daemon=True).start()
-        async with asyncio.timeout(SECONDS):
-            return await answer
+        try:
+            return await self._threads.run(work, SECONDS)
+        except Busy:
+            raise CommandError(Fault.FAILED, f"{THREADS} calls of plugins have not ended; no more are begun") from None
 
 
 def resolve(factory: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from supervise.config.model import Config
 from supervise.core.events import DaemonState, State, Stop, Timeout
 from supervise.daemon import namespec
 from supervise.daemon.listeners import Listener
+from supervise.daemon.loading import Loader
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.owed import owe, owed
 from supervise.daemon.process import Process
@@ -33,7 +34,7 @@ class Lifecycle:
         load: Callable[[], Config],
         apply: Callable[[Config], Awaitable[None]],
     ) -> None:
-        self._supervisor, self.main_log, self._load, self._apply = supervisor, main_log, load, apply
+        self._supervisor, self.main_log, self._load, self._apply = supervisor, main_log, Loader(load), apply
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self.started, self.since = time.time(), self._loop.time()
@@ -97,7 +98,7 @@ class Lifecycle:
         a shutdown has overtaken it."""
         self.amid = "a reload"
         try:
-            config = await asyncio.to_thread(self._load)
+            config = await self._load.read()
         except ConfigErrors as exc:
             log.error("reload refused, nothing has been changed: %s", "; ".join(map(str, exc.problems)))
             raise CommandError(Fault.CANT_REREAD, str(exc)) from None

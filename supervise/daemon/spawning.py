@@ -6,11 +6,13 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from supervise.config.model import ProgramConfig, UserEnv
 from supervise.daemon.logs import Logs
 from supervise.daemon.memory import Memory
 from supervise.daemon.process import Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.trees import Trees
+from supervise.system.accounts import Account, Accounts
 from supervise.system.activation import Launch
 from supervise.system.births import Births
 from supervise.system.environment import environment
@@ -36,6 +38,7 @@ class Spawning:
         self._logs, self._memory, self._sockets, self._trees = logs, memory, sockets, trees
         self._forker, self._births, self._act = Forker(reaper), Births(), act
         self._loop = asyncio.get_running_loop()
+        self._accounts = Accounts()
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
 
@@ -90,7 +93,8 @@ class Spawning:
     def _start(self, process: Process, serverurl: str | None) -> tuple[Child, int | None]:
         config = process.config
         filename, argv = lookup(config, self._environ.get("PATH"))
-        launch = Launch(filename, argv, environment(config, self._environ, serverurl))
+        account = self._account(config)
+        launch = Launch(filename, argv, environment(config, self._environ, serverurl, account))
         if changes_user(config) and os.geteuid() == 0:
             self._forker.follow()  # not where we are for a moment below
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
@@ -108,5 +112,16 @@ class Spawning:
                     pass_fds=ready.fds,
                     forker=self._forker,
                     cgroup=process.cgroup.path if process.cgroup else None,
+                    account=account,
                 )
         return child, self._births.of(child.pid)
+
+    def _account(self, config: ProgramConfig) -> Account | None:
+        """Of the program's user, where that matters. Raises SpawnError."""
+        if config.user_env is UserEnv.KEEP and not changes_user(config):
+            return None
+        uid = os.geteuid() if config.uid is None else config.uid
+        try:
+            return self._accounts.of(uid, config.gid)
+        except OSError as why:
+            raise SpawnError("user", why.errno or 0, f"couldn't setuid to {uid}: {why.strerror}") from None

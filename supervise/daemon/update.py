@@ -1,6 +1,5 @@
 """Making what runs what the files say, touching only what has to be touched (A5, B15)."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
 from supervise.config.model import Config, GroupConfig, ProgramConfig
 from supervise.core.events import RUNNING_STATES, DaemonState, Start, State
+from supervise.daemon.loading import Loader
 from supervise.daemon.memory import is_outdated
 from supervise.daemon.owed import owed
 from supervise.daemon.process import Group, Process
@@ -47,13 +47,13 @@ class Updater:
     """The configuration as last read, and the verbs that bring the active groups nearer to it."""
 
     def __init__(self, supervisor: Supervisor, config: Config, load: Callable[[], Config]) -> None:
-        self._supervisor, self.config, self._load = supervisor, config, load
+        self._supervisor, self.config, self._load = supervisor, config, Loader(load)
         self.amid = ""  # "an update", while one is under way
 
     async def reread(self) -> Diff:
         """Read the files. Raises CommandError(CANT_REREAD) with every problem, keeping the old configuration."""
         try:
-            self.config = await asyncio.to_thread(self._load)
+            self.config = await self._load.read()
         except ConfigErrors as exc:
             log.error("the configuration cannot be read: %s", "; ".join(map(str, exc.problems)))
             raise CommandError(Fault.CANT_REREAD, str(exc)) from None

@@ -1,10 +1,10 @@
 """The environment a child is given."""
 
 import os
-import pwd
 from collections.abc import Mapping
 
 from supervise.config.model import ProgramConfig, UserEnv
+from supervise.system.accounts import Account, look_up
 
 # What our own service manager addressed to us alone (sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)): a child
 # that inherited it would answer, or be watched, in our place.
@@ -14,20 +14,23 @@ OURS = frozenset(
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def environment(config: ProgramConfig, base: Mapping[str, str], serverurl: str | None) -> dict[str, str]:
+def environment(
+    config: ProgramConfig, base: Mapping[str, str], serverurl: str | None, account: Account | None = None
+) -> dict[str, str]:
     """The environment of one process: `base` (the daemon's), then the user's names, then ours, then the configured.
 
     `user_env`: "keep" leaves HOME, USER, LOGNAME and SHELL as the daemon has them (supervisord), "set" takes them from
     the user's passwd entry, "clean" also drops everything else but PATH, TZ and the locale. `environment=` wins over
     all, SUPERVISOR_ names included (supervisord's source, though its manual has the other order). `serverurl` is the
-    daemon's own address, used unless the program has one. May ask the user database. Raises nothing.
+    daemon's own address, used unless the program has one. Without the `account` of the program's user (or ours) the
+    user database is asked. Raises nothing.
     """
     env = {name: value for name, value in base.items() if name not in OURS}
     if config.user_env is UserEnv.CLEAN:
         env = {name: value for name, value in env.items() if name in {"PATH", "TZ", "LANG"} or name.startswith("LC_")}
         env.setdefault("PATH", DEFAULT_PATH)
     if config.user_env is not UserEnv.KEEP:
-        env |= _user(os.geteuid() if config.uid is None else config.uid)
+        env |= _user(account or look_up(os.geteuid() if config.uid is None else config.uid))
     env["SUPERVISOR_ENABLED"] = "1"
     if url := serverurl if config.serverurl is None else config.serverurl:
         env["SUPERVISOR_SERVER_URL"] = url
@@ -37,11 +40,6 @@ def environment(config: ProgramConfig, base: Mapping[str, str], serverurl: str |
     return env
 
 
-def _user(uid: int) -> dict[str, str]:
-    """What login(1) would set. A uid without a passwd entry has no home: `/`, and its number for a name."""
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return {"HOME": "/", "USER": str(uid), "LOGNAME": str(uid), "SHELL": "/bin/sh"}
-    name, home, shell = entry.pw_name, entry.pw_dir or "/", entry.pw_shell or "/bin/sh"
-    return {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell}
+def _user(account: Account) -> dict[str, str]:
+    """What login(1) would set."""
+    return {"HOME": account.home, "USER": account.name, "LOGNAME": account.name, "SHELL": account.shell}

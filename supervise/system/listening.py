@@ -5,15 +5,13 @@ import errno
 import os
 import re
 import socket
-import threading
 from dataclasses import dataclass
-from typing import Any
 
 from supervise.config.model import SocketConfig
 from supervise.system.bind import Inode, OwnerError, bind_inet, bind_unix, is_at, protect, remove
+from supervise.system.names import addresses
 
 PIDFD_GETFD = 438  # the same on every architecture
-RESOLVING = 1.0  # seconds that a host's name may take; addresses take none
 
 
 class ListenError(OSError):
@@ -65,7 +63,7 @@ class Listening:
 
 
 def listen(config: SocketConfig) -> Listening:
-    """Open a socket. Raises ListenError. A host's name holds us up for RESOLVING seconds at most."""
+    """Open a socket. Raises ListenError. A host's name holds us up for some seconds at most."""
     inode = None
     try:
         if config.path:
@@ -150,23 +148,9 @@ def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
     """The family and address to bind: IPv4 where a name has both, as supervisord. Raises OSError."""
     if not host:
         return socket.AF_INET, ("0.0.0.0", port)
-    found = _look_up(host, port, socket.AI_NUMERICHOST)
-    if not found:
-        answer: list[Any] = []
-        asking = threading.Thread(target=lambda: answer.extend(_look_up(host, port, 0)), daemon=True)
-        asking.start()
-        asking.join(RESOLVING)
-        found = answer
-    if not found:
-        raise OSError(errno.EADDRNOTAVAIL, f"no address of {host} found within {RESOLVING:g} s")
+    try:
+        found = addresses(host, port)
+    except OSError as error:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address of {host}: {error.strerror}") from None
     family, *_, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return family, address
-
-
-def _look_up(host: str, port: int, flags: int) -> list[Any]:
-    try:
-        return socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-    except (OSError, UnicodeError):
-        return []

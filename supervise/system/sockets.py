@@ -2,13 +2,14 @@
 
 import errno
 import os
-import pwd
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from supervise.config.model import ServerConfig
+from supervise.system.accounts import Accounts
 from supervise.system.bind import LONGEST_PATH, Inode, OwnerError, bind_inet, bind_unix, is_at, remove
+from supervise.system.names import addresses
 
 BACKLOG = 1024
 IN_USE = (
@@ -53,7 +54,7 @@ class Listener:
 def listen(config: ServerConfig) -> list[Listener]:
     """Open one server: a unix socket, or every address that its host stands for. Raises SocketError, opening nothing.
 
-    May ask the resolver, so it may block for a host that is no address.
+    May ask the resolver, and so block for some seconds for a host that is no address.
     """
     if config.kind == "unix":
         return [_listen_unix(config)]
@@ -95,8 +96,8 @@ def _listen_unix(config: ServerConfig) -> Listener:
 
 def _not_permitted(path: str, owner: tuple[int, int] | None) -> str:
     try:
-        user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
+        user = Accounts().of(os.geteuid()).name
+    except OSError:
         user = str(os.geteuid())
     return (
         f'Not permitted to chown {path} to uid/gid {owner}; adjust "sockchown" value in config file or on '
@@ -108,10 +109,8 @@ def _listen_inet(config: ServerConfig) -> list[Listener]:
     """A host may have several addresses; those of a family that this machine lacks are left out while one works."""
     where = f"{config.host or '*'}:{config.port}"
     try:
-        found = socket.getaddrinfo(
-            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-    except (OSError, UnicodeError) as error:
+        found = addresses(config.host or None, config.port)
+    except OSError as error:
         raise SocketError(f"Cannot open an HTTP server: cannot resolve {where}: {error}") from None
     opened: list[Listener] = []
     problem: OSError | None = None

@@ -8,7 +8,6 @@ transaction: it returns a child, or raises and leaves no process and no descript
 
 import errno
 import os
-import pwd
 import re
 import select
 import shlex
@@ -21,6 +20,7 @@ from typing import NamedTuple, TypedDict
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
 from supervise.system import posixspawn
+from supervise.system.accounts import Account, look_up
 from supervise.system.forking import Forker, NotStarted, Stage
 from supervise.system.fsuser import files_as
 from supervise.system.stdin import Stdin
@@ -113,11 +113,13 @@ def spawn(
     pass_fds: Sequence[int] = (),
     forker: Forker | None = None,
     cgroup: str | None = None,
+    account: Account | None = None,
 ) -> Child:
     """Start the program in a session of its own. `stdout`, `stderr` and `stdin` are the child's ends; all stay the
     caller's to close. Without `stdin` the child gets a pipe that never ends (see `Stdin`). It has
     `pass_fds` under the same numbers. Where the user changes, a `forker` is faster, and does not wait for what that
-    user, or a disk, delays; it must be told of the `cgroup` that we have entered for this child.
+    user, or a disk, delays; it must be told of the `cgroup` that we have entered for this child. Without the `account`
+    of that user the user database is asked.
 
     Pipes among them are given to the program's user, so that it may open /dev/stdout or /dev/stderr again. A failure
     that supervisord's child would report is also written to `stderr` in its words. The caller's reaper must be in the
@@ -130,7 +132,7 @@ def spawn(
         raise _at_fork(error.errno or 0, config) from None
     try:
         fds = (end, stdout, stderr)
-        child = Child(_start(config, filename, argv, env, fds, pass_fds, forker, cgroup), own)
+        child = Child(_start(config, filename, argv, env, fds, pass_fds, forker, cgroup, account), own)
     except BaseException as error:
         if own:
             own.close()
@@ -152,9 +154,10 @@ def _start(
     pass_fds: Sequence[int],
     forker: Forker | None,
     cgroup: str | None,
+    account: Account | None,
 ) -> int:
     """The pid of the new process. Raises SpawnError."""
-    identity = _identity(config)
+    identity = _identity(config, account)
     if "/" not in filename:
         filename = f"./{filename}"  # else subprocess would search PATH again
     try:
@@ -204,11 +207,11 @@ class _Identity(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def _identity(config: ProgramConfig) -> _Identity:
+def _identity(config: ProgramConfig, account: Account | None) -> _Identity:
     """Whom the child shall become, as arguments of Popen; empty if nothing changes.
 
-    The user we are already needs no privilege, as with supervisord. The groups come from getgrouplist(3), which asks
-    for one user, not for all groups. A uid without a passwd entry has no group but its own number (or `group=`).
+    The user we are already needs no privilege, as with supervisord. A uid without a passwd entry has no group but its
+    own number (or `group=`).
     """
     uid, gid = config.uid, config.gid
     if not changes_user(config):
@@ -219,13 +222,8 @@ def _identity(config: ProgramConfig) -> _Identity:
         raise SpawnError("user", errno.EPERM, f"couldn't setuid to {uid}: Can't drop privilege as nonroot user")
     if uid is None:
         return {"group": gid or 0}
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        gid = uid if gid is None else gid
-        return {"user": uid, "group": gid, "extra_groups": [gid]}
-    gid = entry.pw_gid if gid is None else gid
-    return {"user": uid, "group": gid, "extra_groups": os.getgrouplist(entry.pw_name, gid)}
+    account = account or look_up(uid, gid)
+    return {"user": uid, "group": account.gid, "extra_groups": [*account.groups]}
 
 
 def _entering(directory: str | None, identity: _Identity) -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
 """Becoming another user, for good: what `user=` asks of the daemon itself."""
 
 import os
-import pwd
+
+from supervise.system.accounts import look_up
 
 
 class SwitchError(Exception):
@@ -18,19 +19,13 @@ def become(uid: int, gid: int | None) -> None:
         return
     if os.getuid() != 0:
         raise SwitchError("Can't drop privilege as nonroot user")
+    account = look_up(uid, gid)
     try:
-        entry = pwd.getpwuid(uid)
-        gid = entry.pw_gid if gid is None else gid
-        groups = os.getgrouplist(entry.pw_name, gid)
-    except KeyError:
-        gid = uid if gid is None else gid
-        groups = [gid]
-    try:
-        os.setgroups(groups)
+        os.setgroups(account.groups)
     except OSError as error:
         raise SwitchError("Could not set groups of effective user") from error
     try:
-        os.setgid(gid)
+        os.setgid(account.gid)
     except OSError as error:
         raise SwitchError("Could not set group id of effective user") from error
     try:

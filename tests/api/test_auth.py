@@ -3,6 +3,9 @@
 import base64
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from supervise.api.auth import Caller, check_origin, credentials, peer, peer_groups
 from supervise.api.problem import Problem
 from supervise.config.model import Role, ServerConfig
+from tests.tools import need_root
 
 
 def server(kind: Any = "inet", **options: Any) -> ServerConfig:
@@ -69,6 +73,19 @@ def test_the_groups_of_a_peer_are_the_kernels() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert peer_groups(ours) == {os.getegid(), *os.getgroups()}
+
+
+def test_nor_is_anybody_asked_for_them_when_they_are_many(tmp_path: Path) -> None:
+    need_root()
+    many = range(100_000, 101_000)
+    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        client = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], group=7, extra_groups=many)
+        with server.accept()[0] as sock:
+            assert peer_groups(sock) == {7, *many}
+    client.wait(60)
 
 
 def test_the_peer_of_a_unix_socket_is_known_to_the_kernel() -> None:

@@ -1,0 +1,78 @@
+"""What the user database says, and what happens when it says nothing. (One that hangs: e2e/test_slow_users.py.)"""
+
+import errno
+import os
+import pwd
+import threading
+import time
+
+import pytest
+
+from supervise.system import accounts
+from supervise.system.accounts import Account, Accounts, look_up
+
+NOBODY = pwd.getpwnam("nobody")
+NOT_THERE = 4_000_000_123
+
+
+def test_what_it_says() -> None:
+    found = look_up(NOBODY.pw_uid)
+    groups = set(os.getgrouplist("nobody", NOBODY.pw_gid))
+    assert (found.name, found.gid, set(found.groups)) == ("nobody", NOBODY.pw_gid, groups)
+    assert (found.home, found.shell) == (NOBODY.pw_dir, NOBODY.pw_shell)
+    assert look_up(NOBODY.pw_uid, 7).gid == 7
+    assert 7 in look_up(NOBODY.pw_uid, 7).groups
+    assert look_up(NOT_THERE) == Account(str(NOT_THERE), NOT_THERE, (NOT_THERE,), "/", "/bin/sh")
+    assert look_up(NOT_THERE, 7).groups == (7,)
+    assert Accounts().of(NOBODY.pw_uid) == found
+
+
+class Database:
+    """A look_up that can be made to hang."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = 0
+        monkeypatch.setattr(accounts, "look_up", self.look_up)
+
+    def look_up(self, uid: int, gid: int | None) -> Account:
+        self.asked += 1
+        number = self.asked
+        assert self.answers.wait(60)
+        return Account(f"answer {number}", uid, (uid,), "/", "/bin/sh")
+
+
+def test_a_thousand_starts_are_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "FRESH", 3600.0)
+    database, users = Database(monkeypatch), Accounts()
+    assert {users.of(33).name for _ in range(1000)} == {"answer 1"}
+    assert users.of(33, 7).name == users.of(33, 7).name == "answer 2"
+    monkeypatch.setattr(accounts, "FRESH", 0.0)
+    time.sleep(0.001)
+    assert users.of(33).name == "answer 3"
+    assert database.asked == 3
+
+
+def test_while_it_hangs_an_older_answer_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "FRESH", 0.0)
+    monkeypatch.setattr(accounts, "PATIENCE", 0.05)
+    database, users = Database(monkeypatch), Accounts()
+    monkeypatch.setattr(accounts, "PATIENCE", 60.0)
+    assert users.of(33).name == "answer 1"
+    time.sleep(0.001)
+    monkeypatch.setattr(accounts, "PATIENCE", 0.05)
+    database.answers.clear()
+    assert {users.of(33).name for _ in range(50)} == {"answer 1"}
+    for _ in range(50):
+        with pytest.raises(OSError, match="does not answer") as caught:
+            users.of(34)
+        assert caught.value.errno == errno.ETIMEDOUT
+    assert database.asked == 3, "one question for each is enough"
+    database.answers.set()
+    monkeypatch.setattr(accounts, "FRESH", 3600.0)
+    deadline = time.monotonic() + 60
+    while users.of(33).name == "answer 1" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert users.of(33).name == "answer 2"
+    assert users.of(34).name == "answer 3"
