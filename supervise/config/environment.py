@@ -81,7 +81,7 @@ class _Reader:
 def parse(text: str) -> dict[str, str]:
     """The pairs in `text`, the last of equal keys. Raises ValueError with supervisord's text and the position."""
     try:
-        return _pairs(text)
+        pairs = _pairs(text)
     except _Unexpected as why:
         legacy = _legacy_pairs(text)
         if legacy is not None:
@@ -92,6 +92,10 @@ def parse(text: str) -> dict[str, str]:
             f"Unexpected end of key/value pairs in value '{text}': {near}: {why.wanted}; "
             'write KEY="value",OTHER="value" with the values in quotes'
         ) from None
+    for key in pairs:
+        if not key or "=" in key:  # the kernel has NAME=value in one text
+            raise ValueError(f"{key!r} cannot be the name of a variable")
+    return pairs
 
 
 def _pairs(text: str) -> dict[str, str]:
