@@ -1,7 +1,9 @@
 """Strangers, greedy clients and wild children against one daemon: it answers everybody else, and stays in bounds."""
 
+import fcntl
 import http.client
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from supervise.config.load import examine
 from supervise.errors import ConfigErrors
 from tests.api.asking import connected, exchange, statuses
 from tests.daemons import Daemon, Supervisors, UnixConnection, configuration
-from tests.tools import alive, wait_for
+from tests.tools import alive, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -119,6 +121,36 @@ def test_wild_children(supervisors: Supervisors) -> None:
     assert {row["status"] for row in daemon.rpc.supervisor.stopAllProcesses()} == {80}
     assert not [pid for pid in pids if alive(pid)]
     daemon.wait_log("killing 'deaf'")  # which is written by a thread that has much to write
+
+
+@pytest.mark.parametrize("scope", ["process", "tree"])
+def test_a_user_who_delays_the_start_of_his_program(supervisors: Supervisors, scope: str) -> None:
+    """With a lease, for 45 seconds: nobody can execute the file meanwhile. He delays nobody else, however often."""
+    need_root()
+    place = supervisors.place()
+    file = place / "program"
+    file.write_text("#!/bin/sh\nexec sleep 1000\n")
+    file.chmod(0o755)
+    options = f"user = nobody\nautostart = false\nautorestart = false\nstartsecs = 0\nstop_scope = {scope}\n"
+    late = f"[program:late]\ncommand = {file}\n{options}"
+    daemon = supervisors.start("supervise", PROGRAMS + late, place=place)
+    asked = list[int]()  # by the kernel, to give the lease back
+    before = signal.signal(signal.SIGIO, lambda number, _: asked.append(number))
+    try:
+        for times in range(1, 4):
+            with file.open("rb+") as leased:
+                fcntl.fcntl(leased, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                daemon.rpc.supervisor.startProcess("late", False)
+                wait_for(lambda times=times: len(asked) == times)
+                daemon.wait_state("late", "RUNNING")
+                answers(daemon)
+                assert fcntl.fcntl(leased, fcntl.F_GETLEASE) == fcntl.F_RDLCK, "it has not been given back, or taken"
+                daemon.rpc.supervisor.signalProcess("late", "KILL")
+                daemon.wait_state("late", "EXITED")
+    finally:
+        signal.signal(signal.SIGIO, before)
+    daemon.rpc.supervisor.startProcess("late")
+    answers(daemon)
 
 
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "a\tb", "a\x85b", "a\u2028b", "a" * 5000, "\u0430"])

@@ -86,7 +86,8 @@ def started(forker: Forker | None, argv: Sequence[str], env: dict[str, str], **o
         stdin, mark = map(partial(owned, stack), os.pipe())
         reader, end = map(partial(owned, stack), os.pipe())
         try:
-            pid = spawn(config, argv[0], argv, env, stdout=end, stderr=end, stdin=stdin, forker=forker).pid
+            words = config, argv[0], argv, env
+            pid = spawn(*words, stdin=stdin, stdout=end, stderr=end, pass_fds=[3], forker=forker).pid
         except SpawnError as error:
             return {"error": (error.stage, error.number, str(error).partition(" in position ")[0])}
         os.write(mark, b"!")  # which only cat(1) copies, when it has been loaded
@@ -131,6 +132,8 @@ CHANGES: dict[str, Callable[[], object]] = {
 
 def main(change: str) -> None:
     forking.SLOW = forking.QUICK = 60.0
+    if (three := os.memfd_create("three")) != 3:
+        os.dup2(three, 3, inheritable=False)
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
     forker = Sure(reaper)
