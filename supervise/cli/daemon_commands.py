@@ -26,7 +26,7 @@ def refuses(session: Session, action: str, words: Sequence[str]) -> bool:
     """Complain about arguments where there are none."""
     if words:
         session.fail(f"Error: {action} accepts no arguments")
-        session.out(usage(action))
+        session.complain(usage(action))
     return bool(words)
 
 
@@ -74,7 +74,7 @@ def complain_of_config(session: Session, error: ServerError) -> None:
     text, *more = map(str, error.problem.get("problems") or [error])
     session.fail(f"ERROR: CANT_REREAD: {text.removeprefix('CANT_REREAD: ')}")
     for line in more:
-        session.out(f"  {line}")
+        session.complain(f"  {line}")
 
 
 @click.command(help=about("add"))

@@ -22,7 +22,16 @@ LAUNCH_FAULTS = frozenset({Fault.NO_FILE, Fault.NOT_EXECUTABLE, Fault.SPAWN_ERRO
 HARMLESS = {"start": Fault.ALREADY_STARTED, "stop": Fault.NOT_RUNNING}
 
 names_argument = click.argument("names", nargs=-1, shell_complete=complete_processes)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+
+
+def for_a_program(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Nothing but JSON on stdout from now on."""
+    if session := ctx.find_object(Session):
+        session.as_json = value
+    return value
+
+
+json_option = click.option("--json", "as_json", is_flag=True, callback=for_a_program, help="Print a JSON document.")
 
 
 @click.command(help=about("status"))
@@ -48,7 +57,7 @@ def status(session: Session, names: Sequence[str], as_json: bool, wide: bool | N
 
 
 def _show_status(session: Session, names: Sequence[str], as_json: bool, wide: bool | None) -> None:
-    found = look_up(session, names, UNKNOWN, stderr=as_json)
+    found = look_up(session, names, UNKNOWN)
     if as_json:
         session.out_json(found)
     elif session.terminal if wide is None else wide:
@@ -60,7 +69,7 @@ def _show_status(session: Session, names: Sequence[str], as_json: bool, wide: bo
         session.code = NOT_RUNNING
 
 
-def look_up(session: Session, names: Sequence[str], code: int = GENERIC, *, stderr: bool = False) -> list[Json]:
+def look_up(session: Session, names: Sequence[str], code: int = GENERIC) -> list[Json]:
     """The processes that the names mean, in the order of the names; complains about unknown ones."""
     if not names or "all" in names:
         return session.client.processes()
@@ -74,8 +83,7 @@ def look_up(session: Session, names: Sequence[str], code: int = GENERIC, *, stde
             group, colon, process = name.partition(":")
             whole = colon and process in ("", "*")
             text = f"{group}: ERROR (no such group)" if whole else f"{name}: ERROR (no such process)"
-            print(text, file=sys.stderr if stderr else None)
-            session.code = code
+            session.fail(text, code)
     return found
 
 
@@ -147,7 +155,7 @@ def named(session: Session, action: str, names: Collection[str], code: int = GEN
     """Complain if nothing is named."""
     if not names:
         session.fail(f"Error: {action} requires a process name", code)
-        session.out(usage(action))
+        session.complain(usage(action))
     return bool(names)
 
 
@@ -262,7 +270,7 @@ def explain(session: Session, names: Sequence[str], as_json: bool) -> None:
     """Print the daemon's account of each process."""
     if not named(session, "explain", names):
         return
-    stories = [session.client.explain(process["namespec"]) for process in look_up(session, names, stderr=as_json)]
+    stories = [session.client.explain(process["namespec"]) for process in look_up(session, names)]
     if as_json:
         session.out_json(stories)
         return

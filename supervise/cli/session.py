@@ -36,12 +36,12 @@ CHECKED = frozenset(
 
 class Session:
     """Made once a process. `code` is set by actions, the last problem wins; `leaving`: the shell is to end;
-    `denied`: the daemon wants credentials, and there is somebody to ask for them."""
+    `denied`: the daemon wants credentials, and there is somebody to ask for them; `as_json`: a program reads stdout."""
 
     def __init__(self, settings: Settings, interactive: bool = False) -> None:
         self.settings, self.interactive = settings, interactive
         self.code = 0
-        self.leaving = self.denied = False
+        self.leaving = self.denied = self.as_json = False
         self._client: Client | None = None
 
     @property
@@ -80,9 +80,13 @@ class Session:
         self.out(text)
         sys.stdout.flush()
 
+    def complain(self, text: str) -> None:
+        """Say what went wrong: on stdout, where supervisorctl says it, unless that is for JSON."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout)
+
     def fail(self, text: str, code: int = GENERIC) -> None:
-        """Say what went wrong (on stdout, where supervisorctl says it) and remember the exit code."""
-        self.out(text)
+        """Say what went wrong, and remember the exit code."""
+        self.complain(text)
         self.code = code
 
     def note_fault(self, fault: int, ignored: int = Fault.SUCCESS) -> None:
@@ -94,7 +98,7 @@ class Session:
         """A request failed as a whole: one line, and the exit code that belongs to the action."""
         if error.fault == Fault.SHUTDOWN_STATE:
             text, code = SHUTTING_DOWN.get(action, ("ERROR: supervisor shutting down", GENERIC))
-            self.out(text)
+            self.complain(text)
             self.code = code or self.code
         elif error.reason in ("missing", "refused") and action == "shutdown":
             self.fail(f"ERROR: {error} (already shut down?)")

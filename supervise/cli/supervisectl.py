@@ -149,6 +149,7 @@ def run_line(ctx: click.Context, line: str) -> None:
     """One line of the shell. Failures are told, not raised."""
     action = ""
     session: Session = ctx.obj
+    session.as_json = False
     try:
         name, command, rest = supervisectl.resolve_command(ctx, [line])
         action = name or ""

@@ -48,6 +48,15 @@ def test_usage(tmp_path: Path, line: str) -> None:
     assert ours.returncode == theirs.returncode
 
 
+@pytest.mark.parametrize("action", ["status", "start web", "start", "explain web", "reread", "update", "version x"])
+def test_json_or_nothing_on_stdout(tmp_path: Path, action: str) -> None:
+    """A program that reads stdout must not find a sentence there."""
+    plain, json = (run("supervise", tmp_path, "-s", MISSING, *action.split(), *more) for more in ((), ("--json",)))
+    assert plain.stderr == json.stdout == ""
+    assert json.stderr == plain.stdout != ""
+    assert json.returncode == plain.returncode != 0
+
+
 def test_a_url_is_enough(tmp_path: Path) -> None:
     """supervisorctl refuses when the file has no section, though it has been told the URL."""
     (tmp_path / "bare.conf").write_text("[supervisord]\n")
