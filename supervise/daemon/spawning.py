@@ -39,6 +39,7 @@ class Spawning:
         self._forker, self._births, self._act = Forker(reaper), Births(), act
         self._loop = asyncio.get_running_loop()
         self._accounts = Accounts()
+        self._following = False  # whether the forker has been made like us in this slice
         self._queue: deque[Process] = deque()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
 
@@ -59,7 +60,7 @@ class Spawning:
             await asyncio.sleep(0)
 
     def _some(self) -> None:
-        until = self._loop.time() + SLICE
+        until, self._following = self._loop.time() + SLICE, False
         try:
             with self._logs.pump.gathered():
                 while self._queue:
@@ -95,8 +96,8 @@ class Spawning:
         filename, argv = lookup(config, self._environ.get("PATH"))
         account = self._account(config)
         launch = Launch(filename, argv, environment(config, self._environ, serverurl, account))
-        if changes_user(config) and os.geteuid() == 0:
-            self._forker.follow()  # not where we are for a moment below
+        if not self._following and changes_user(config) and os.geteuid() == 0:
+            self._following = self._forker.follow()  # not where we are for a moment below
         with (process.wiring or process.logs).pipes() as ends, self._sockets.lend(process, launch) as ready:
             self._memory.remember(process)  # with the pipes by which the child can be found
             with self._trees.birth(process) as mark:
