@@ -25,7 +25,7 @@ SHELLS = {
     "bash": (["--norc", "--noprofile", "-i"], 'eval "$(_SUPERVISECTL_COMPLETE=bash_source supervisectl)"'),
     "zsh": (
         ["-f", "-i"],
-        'autoload -U compinit; compinit -D; eval "$(_SUPERVISECTL_COMPLETE=zsh_source supervisectl)"',
+        'autoload -U compinit; compinit -u -D; eval "$(_SUPERVISECTL_COMPLETE=zsh_source supervisectl)"',
     ),
     "fish": (["--no-config", "-i"], "_SUPERVISECTL_COMPLETE=fish_source supervisectl | source"),
 }
