@@ -175,9 +175,14 @@ def _choose_user(config: Config) -> tuple[int, str]:
             raise StartError(str(error)) from None
         return logging.INFO, f"Set uid to user {daemon.uid} succeeded"
     if os.getuid() == 0:
-        # In a container, root is how PID 1 is meant to run: worth a line, not an alarm.
-        return logging.INFO if os.getpid() == 1 else logging.CRITICAL, RUNNING_AS_ROOT
+        # In a container, root is how it is meant: worth a line, not an alarm.
+        return logging.INFO if in_container(os.environ, os.getpid()) else logging.CRITICAL, RUNNING_AS_ROOT
     return logging.DEBUG, f"running as uid {os.getuid()}"
+
+
+def in_container(environ: Mapping[str, str], pid: int) -> bool:
+    """Whether we are the first process of a container, or its maker says so (systemd.io/CONTAINER_INTERFACE)."""
+    return pid == 1 or bool(environ.get("container"))
 
 
 # The first daemon

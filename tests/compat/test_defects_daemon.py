@@ -335,6 +335,8 @@ def test_b56_running_as_root_on_purpose_is_no_alarm(supervisors: Supervisors) ->
         first.disconnect()
         psutil.Process(first.pid).children()[0].kill()
         first.process.wait(60)
+        named = supervisors.start(kind, "", env={"container": "podman"})  # as systemd's container interface has it
+        named.wait_log(f" {level} {root}")
         supervisors.start(kind, "").wait_log(f" CRIT {root}")
         meant = supervisors.start(kind, "", "user = root\n")
         assert "running as root" not in meant.wait_log("supervisord started with pid")

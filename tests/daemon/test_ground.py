@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervise.config.model import Config, DaemonConfig
-from supervise.daemon.ground import background, report_refusal, started_by_systemd, wants_keeper
+from supervise.daemon.ground import background, in_container, report_refusal, started_by_systemd, wants_keeper
 from supervise.system.handover import Handover
 from tests.tools import need_root
 
@@ -38,6 +38,12 @@ def test_when_to_go_into_the_background(nodaemon: bool, environ: dict[str, str],
 )
 def test_who_is_a_service(environ: dict[str, str], pid: int, parent: int, expected: bool) -> None:
     assert started_by_systemd(environ, pid, parent) is expected
+
+
+def test_what_is_a_container() -> None:
+    assert in_container({}, 1)
+    assert in_container({"container": "podman"}, 500)
+    assert not in_container({"container": ""}, 500)
 
 
 @pytest.mark.parametrize(
