@@ -46,11 +46,11 @@ def tail(session: Session, follow: bool, lines: int | None, words: Sequence[str]
     if len(names) > 1 and (names[-1].lower() in CHANNELS or not follow):
         *names, channel = names
         channel = channel.lower()
-    if not names or (len(names) > 1 and not follow):
+    if len(words) <= 3 and channel not in CHANNELS:
+        session.fail(f"Error: bad channel {channel!r}")
+    elif not names or (len(names) > 1 and not follow):
         session.fail(f"Error: too {'many' if names else 'few'} arguments")
         session.out(usage("tail"))
-    elif channel not in CHANNELS:
-        session.fail(f"Error: bad channel {channel!r}")
     elif follow:
         foreground.follow(session, names, channel, FOLLOW_BYTES if amount < 0 else amount, lines)
     else:

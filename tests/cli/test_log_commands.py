@@ -24,7 +24,14 @@ def pair(shared_supervisors: Supervisors) -> Pair:
 QUIET = [
     *("tail", "tail talks", "tail talks stderr", "tail talks STDERR", "tail -2 talks", "tail -2 talks stderr"),
     *("tail -0 talks", "tail -99999 talks", "tail cat", "tail nolog", "tail nosuch", "tail talks foo", "tail -x talks"),
-    *("tail -x", "tail a b c d", "tail two:two_00", "tail two:*", "tail missing"),
+    *(
+        "tail -x",
+        "tail a b c d",
+        "tail talks stdout x",
+        "tail two:two_00",
+        "tail two:*",
+        "tail missing",
+    ),
     *("maintail x", "maintail -x", "maintail a b"),
     *("fg", "fg a b", "fg nosuch", "fg missing"),
 ]
