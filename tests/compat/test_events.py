@@ -1,6 +1,7 @@
 """Events of output, from both: what is captured and what is logged, in the order in which it was written."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -116,3 +117,59 @@ def test_where_nothing_is_captured_the_tokens_are_output(pair: Pair) -> None:
         wait_for(lambda daemon=daemon: daemon.read("whole").endswith("and then the end\n"))
     pair.agree(lambda daemon: daemon.read("whole"))
     assert pair.ours.read("whole").count("<!--XSUPERVISOR:BEGIN-->inside<!--XSUPERVISOR:END-->") == 1
+
+
+HEADER = ["ver", "server", "serial", "pool", "poolserial", "eventname", "len"]
+HEADERS = """
+import sys
+while True:
+    sys.stdout.write("READY\\n")
+    sys.stdout.flush()
+    line = sys.stdin.readline()
+    data = sys.stdin.read(int(line.rpartition(":")[2]))
+    with open(sys.argv[1], "a") as file:
+        file.write(repr((line, data)) + "\\n")
+    sys.stdout.write("RESULT 2\\nOK")
+    sys.stdout.flush()
+"""
+
+
+def write_headers(place: Path) -> None:
+    (place / "headers.py").write_text(HEADERS)
+
+
+def test_headers_and_the_events_of_the_daemon_itself(supervisors: Supervisors) -> None:
+    """Ticks, groups, and the beginning and the end; every header with its serials, that of a second pool as well."""
+    pools = "".join(
+        f"""
+[eventlistener:{name}]
+command = {sys.executable} {{place}}/headers.py {{place}}/{name}
+events = {events}
+startsecs = 0
+"""
+        for name, events in (("all", "TICK,SUPERVISOR_STATE_CHANGE,PROCESS_GROUP"), ("few", "SUPERVISOR_STATE_CHANGE"))
+    )
+    both = Pair(supervisors, pools, prepare=write_headers)
+
+    def heard(daemon: Daemon) -> object:
+        wait_for(lambda: daemon.read("all").count("TICK_5") >= 1)
+        daemon.stop()
+        stories = []
+        for name in ("all", "few"):
+            seen = [ast.literal_eval(line) for line in daemon.read(name).splitlines()]
+            for header, data in seen:
+                words = [word.partition(":") for word in header.split()]
+                facts = {key: value for key, _, value in words}
+                assert [key for key, _, _ in words] == HEADER
+                assert int(facts["len"]) == len(data)
+                if facts["eventname"] == "TICK_5":
+                    assert data == f"when:{int(data.removeprefix('when:')) // 5 * 5}"
+            # supervisord stops a listener before it has told it of the end, unless another one holds it up
+            kept = [(header, data) for header, data in seen if "TICK" not in header and "STOPPING" not in header]
+            assert "STOPPING len:0" in seen[-1][0] or daemon.kind == "supervisord"
+            story = [(re.sub(r"serial:\d+", "serial:N", header), data) for header, data in kept]
+            numbers = [int(re.findall(r"poolserial:(\d+)", header)[0]) for header, _ in seen]
+            stories.append([story, numbers == list(range(len(numbers)))])
+        return stories
+
+    both.agree(heard)
