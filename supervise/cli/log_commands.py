@@ -25,7 +25,9 @@ FAULTS = {
 # `-100` is supervisorctl's way to write an amount: click must let it pass.
 AMOUNTS = {"ignore_unknown_options": True}
 follow_option = click.option("-f", "follow", is_flag=True, help="Follow what is written from now on.")
-lines_option = click.option("-n", "lines", type=click.IntRange(min=0), help="Lines instead of bytes.")
+LINES = click.IntRange(min=0)
+LINES.name = "number of lines"  # for click's complaints
+lines_option = click.option("-n", "lines", type=LINES, metavar="LINES", help="Lines instead of bytes.")
 
 
 @click.command(help=about("tail"), context_settings=AMOUNTS)

@@ -22,6 +22,8 @@ LAUNCH_FAULTS = frozenset({Fault.NO_FILE, Fault.NOT_EXECUTABLE, Fault.SPAWN_ERRO
 HARMLESS = {"start": Fault.ALREADY_STARTED, "stop": Fault.NOT_RUNNING}
 
 names_argument = click.argument("names", nargs=-1, shell_complete=complete_processes)
+SECONDS = click.FloatRange(min=0)
+SECONDS.name = "number of seconds"  # for click's complaints
 
 
 def for_a_program(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
@@ -241,7 +243,7 @@ def pid(session: Session, names: Sequence[str]) -> None:
 @click.command(help=about("wait"))
 @names_argument
 @click.option("--for", "goal", type=click.Choice(["running", "stopped"]), default="running", show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds, for all.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", default=60.0, show_default=True, help="For all together.")
 @pass_session
 def wait(session: Session, names: Sequence[str], goal: str, timeout: float) -> None:
     """Block until every process is where it should be; exits 1 if one is not in time, 7 if it has failed for good."""

@@ -48,6 +48,16 @@ def test_usage(tmp_path: Path, line: str) -> None:
     assert ours.returncode == theirs.returncode
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("tail -n x web", "'x' is not a valid number of lines"), ("wait web --timeout soon", "of seconds")],
+)
+def test_complaints_say_what_is_meant(tmp_path: Path, line: str, says: str) -> None:
+    done = run("supervise", tmp_path, "-s", MISSING, *line.split())
+    assert says in done.stdout
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("action", ["status", "start web", "start", "explain web", "reread", "update", "version x"])
 def test_json_or_nothing_on_stdout(tmp_path: Path, action: str) -> None:
     """A program that reads stdout must not find a sentence there."""
