@@ -35,6 +35,7 @@ CHILD = Path(__file__).with_name("child.py")
 PAUSE = 10.5  # seconds of a daemon's life after which the keeper starts the next one at once
 SHUTDOWN_STATE = 6  # the fault's number
 SETTLED = 1.0  # seconds after which what a dead program has written has been read by a daemon that lives
+BACKUPS = 100_000  # more than the longest run makes: what is removed with the oldest ones would look lost
 
 
 class Safe:
@@ -118,7 +119,7 @@ class World:
             f"autorestart = {'true' if always else 'unexpected'}",
             f"stderr_logfile = {self.place}/{name}.{'out' if kind == 'shared' else 'err'}",
             f"stderr_logfile_maxbytes = {40000 + self.versions[name] if kind == 'shared' else 0}",
-            "stderr_logfile_backups = 3000",
+            f"stderr_logfile_backups = {BACKUPS}",
             f"stopwaitsecs = {1 if kind == 'stubborn' else 30}",
         ]
         match kind:
@@ -129,7 +130,7 @@ class World:
                 lines += [
                     f"stdout_logfile = {self.place}/{name}.out",
                     f"stdout_logfile_maxbytes = {0 if kind == 'steady' else 40000 + self.versions[name]}",
-                    "stdout_logfile_backups = 3000",
+                    f"stdout_logfile_backups = {BACKUPS}",
                     f"redirect_stderr = {'true' if kind == 'merged' else 'false'}",
                 ]
         match kind:
