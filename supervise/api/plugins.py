@@ -105,8 +105,14 @@ class Plugins:
                 raise CommandError(Fault.FAILED, f"{name} did not answer within {SECONDS:g} seconds") from None
             except CommandError:
                 raise
+            except NeedsSupervisord as error:
+                raise CommandError(Fault.FAILED, f"{name}: {error}"[:500]) from error
             except Exception as error:
-                raise _fault(name, error) from (None if _is_rpc_error(error) else error)
+                if _is_rpc_error(error):
+                    raise CommandError.foreign(
+                        getattr(error, "code", 0), str(getattr(error, "text", ""))[:500]
+                    ) from None
+                raise  # to be treated as any other exception in a method
             return _rendered(name, result)
 
         return call
@@ -156,13 +162,6 @@ def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], 
         role=role,
         shown=0,  # nobody knows which of them are secret
     )
-
-
-def _fault(name: str, error: Exception) -> CommandError:
-    """What its caller gets; raised from an error, that is told in the log."""
-    if _is_rpc_error(error):
-        return CommandError.foreign(getattr(error, "code", 0), str(getattr(error, "text", ""))[:500])
-    return CommandError(Fault.FAILED, f"{name}: {type(error).__name__}: {error}"[:500])
 
 
 def _is_rpc_error(error: Exception) -> bool:

@@ -174,8 +174,9 @@ def test_events_of_a_type_of_its_own(supervisors: Supervisors, events: str) -> N
     assert daemon.rpc.deploy.done("43")
     wait_for(lambda: "release:43" in daemon.read("events"), "the next event")
     assert ("HEARTBEAT when:0" in daemon.read("events")) is (events == "EVENT")
-    with pytest.raises(xmlrpc.client.Fault, match="does not declare 'NEVER_DECLARED'"):
+    with pytest.raises(xmlrpc.client.ProtocolError, match="500"):
         daemon.rpc.deploy.other()
+    daemon.wait_log("does not declare 'NEVER_DECLARED'")
     text = text.replace(f"events = {events}", "events = DEPLOI")
     daemon.configure(text)
     reread = daemon.ctl("reread")
