@@ -41,8 +41,14 @@ events = REMOTE_COMMUNICATION
 
 # Runs in every interpreter of the test: when the new code has been tried out, something happens to the interpreter.
 ACCIDENT = """
-import atexit, os
+import atexit, os, sys
 place = os.environ["TEST_PLACE"]
+class Nowhere:
+    def find_spec(self, name, *_):
+        if name == "supervise":
+            raise ModuleNotFoundError("No module named supervise")
+if os.path.exists(place + "/gone"):  # it may be installed elsewhere, too
+    sys.meta_path.insert(0, Nowhere())
 def happen():
     python, how = place + "/python", open(place + "/accident").read()
     if how == "no code":

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from supervise.config.model import MAX_SOCKETS
 from supervise.system.activation import FIRST, activated
 from tests.tools import ROOT
 
@@ -72,22 +71,19 @@ def test_sockets_get_their_numbers_for_the_moment_of_the_spawn() -> None:
 
 
 def test_what_was_inherited_there_stays(tmp_path: Path) -> None:
-    script = """
+    script = f"""
 import os, socket, subprocess
 from supervise.system.activation import Slots
 slots = Slots()
 with socket.create_server(("127.0.0.1", 0)) as one, slots.placed([one.fileno()]):
     subprocess.run(["true"], pass_fds=[3], check=True)
-os.write(INHERITED, b"still here")
-os.close(INHERITED)
+os.write({FIRST}, b"still here")
+os.close({FIRST})
 slots.fill()
-print(os.path.realpath(f"/proc/self/fd/{INHERITED}"))
+print(os.path.realpath("/proc/self/fd/{FIRST}"))
 """
-    with (tmp_path / "x").open("wb") as file:
-        os.dup2(file.fileno(), inherited := os.dup(file.fileno()))
-        assert inherited < FIRST + MAX_SOCKETS
-        said = fresh(script.replace("INHERITED", str(inherited)), pass_fds=[inherited]).stdout
-        os.close(inherited)
+    argv = ["bash", "-c", f'exec "$0" -c "$1" {FIRST}> "$2"', sys.executable, script, str(tmp_path / "x")]
+    said = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert (tmp_path / "x").read_bytes() == b"still here"
     assert said == "/dev/null\n"
 

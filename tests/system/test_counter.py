@@ -3,11 +3,23 @@
 import os
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from supervise.system.counter import Counter
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """What a test leaves open is closed, as it would be at the end of a daemon."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    for fd in set(os.listdir("/proc/self/fd")) - before:
+        with suppress(OSError):  # the directory's own
+            os.close(int(fd))
 
 
 def test_it_goes_on_where_another_one_stood(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_inherited_descriptors_get_their_numbers_back(tmp_path: Path) -> None:
     os.write(200, b"through the pipe")
     assert os.read(placed["pipe-7"], 100) == b"through the pipe"
     assert not any(os.get_inheritable(fd) for fd in (200, 201, placed["pipe-7"]))
-    assert not is_open(log)
+    assert not is_open(log) or not os.path.samestat(os.fstat(log), os.stat(tmp_path / "log"))
     handover = Handover({name: fd for name, fd in placed.items() if name != "fd-x"})
     handover.close()
     assert handover.held == {"fd-201": 201, "fd-200": 200}, "they stay"

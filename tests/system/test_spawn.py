@@ -68,6 +68,9 @@ class Run:
             filename, argv = lookup(self.config, os.environ["PATH"])
             env = environment(self.config, os.environ, None)
             self.child = spawn(self.config, filename, argv, env, stdout=end, stderr=end, forker=self.forker)
+        except BaseException:
+            os.close(self.reader)
+            raise
         finally:
             os.close(end)
 
