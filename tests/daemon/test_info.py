@@ -28,7 +28,7 @@ def test_descriptions_are_supervisords(tmp_path: Path) -> None:
             assert shown(s, "bad") == "can't find command '/no/such'"
             one = process(s, "p")
             one.machine.state, one.machine.pid = State.RUNNING, 7
-            assert tell(one, 1, one.machine.since + 90061).description == "pid 7, uptime 1 day, 1:01:01"
+            assert tell(one, 1, one.machine.since + 90061.5).description == "pid 7, uptime 1 day, 1:01:01"
             one.machine.state, one.machine.pid, one.machine.reason = State.FATAL, None, ""
             assert shown(s, "p") == 'unknown error (try "tail p")'
             one.machine.state = State.STOPPED
