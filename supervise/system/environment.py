@@ -1,7 +1,8 @@
-"""The environment a child is given."""
+"""The environment a child is given, and its words as execve(2) takes them."""
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 
 from supervise.config.model import ProgramConfig, UserEnv
 from supervise.system.accounts import Account, look_up
@@ -38,6 +39,21 @@ def environment(
     env["SUPERVISOR_GROUP_NAME"] = config.group_name
     env.update(config.environment)
     return env
+
+
+def encoded(text: str) -> bytes:
+    """The text as a program shall see it. Raises ValueError: a null byte, or what no bytes stand for."""
+    if "\0" in text:
+        raise ValueError("embedded null byte")
+    return os.fsencode(text)
+
+
+@lru_cache(maxsize=1024)
+def variable(name: str, value: str) -> bytes:
+    """An entry of environ(7); remembered, since most programs have most in common. Raises ValueError, as `encoded`."""
+    if "=" in name:
+        raise ValueError("illegal environment variable name")
+    return encoded(f"{name}={value}")
 
 
 def _user(account: Account) -> dict[str, str]:

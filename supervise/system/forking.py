@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from supervise.system import forker
+from supervise.system.environment import encoded, variable
 from supervise.system.inherited import inherited
 from supervise.system.reap import Reaper
 
@@ -111,14 +112,12 @@ class Forker:
         `fds` are its descriptors 0, 1, 2, … Where it shall be in another `cgroup` (a directory), we may be in that
         ourselves. Blocks for about 1 ms, see above. Raises NotStarted, ValueError (a null byte).
         """
-        if any("=" in name for name in env):
-            raise ValueError("illegal environment variable name")
         order: dict[str, object] = {
-            "filename": _bytes(filename),
-            "argv": [*map(_bytes, argv)],
-            "env": [f"{_bytes(name)}={_bytes(value)}" for name, value in env.items()],
-            "directory": directory and _bytes(directory),
-            "cgroup": cgroup and _bytes(cgroup),
+            "filename": _text(filename),
+            "argv": [*map(_text, argv)],
+            "env": [variable(*item).decode("latin-1") for item in env.items()],
+            "directory": directory and _text(directory),
+            "cgroup": cgroup and _text(cgroup),
             "umask": umask,
             "user": user,
             "group": group,
@@ -206,11 +205,9 @@ class Forker:
             self._pid = 0
 
 
-def _bytes(text: str) -> str:
-    """The text as a program shall see it, a byte for a character. Raises ValueError."""
-    if "\0" in text:
-        raise ValueError("embedded null byte")
-    return os.fsencode(text).decode("latin-1")
+def _text(text: str) -> str:
+    """As a program shall see it, a character for a byte. Raises ValueError."""
+    return encoded(text).decode("latin-1")
 
 
 @contextmanager

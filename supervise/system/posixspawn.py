@@ -11,8 +11,10 @@ import errno
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
+from itertools import starmap
 
+from supervise.system.environment import encoded, variable
 from supervise.system.forking import NotStarted, Stage
 
 SETSIGDEF, SETSID = 0x04, 0x80  # spawn.h, of glibc since 2.26 and musl
@@ -38,12 +40,12 @@ def start(
     libc = _library()
     if libc is None or libc.syscall(CLOSE_RANGE, 3, ctypes.c_uint(-1), CLOEXEC):
         return None
-    file, words, pairs = _bytes(filename), _array(map(_bytes, argv)), _array(_pair(*item) for item in env.items())
+    file, words, pairs = encoded(filename), _array(map(encoded, argv)), _array(starmap(variable, env.items()))
     pid, actions = ctypes.c_int(), ctypes.create_string_buffer(ROOM)
     libc.posix_spawn_file_actions_init(actions)
     try:
         if directory is not None:
-            libc.posix_spawn_file_actions_addchdir_np(actions, _bytes(directory))
+            libc.posix_spawn_file_actions_addchdir_np(actions, encoded(directory))
         for number, fd in (*enumerate(fds), *((fd, fd) for fd in pass_fds)):
             libc.posix_spawn_file_actions_adddup2(actions, fd, number)
         number = libc.posix_spawn(ctypes.byref(pid), file, actions, _attributes(libc), words, pairs)
@@ -52,20 +54,6 @@ def start(
     if number:
         raise NotStarted(_stage(number, directory), number)
     return pid.value
-
-
-def _bytes(text: str) -> bytes:
-    if "\0" in text:
-        raise ValueError("embedded null byte")
-    return os.fsencode(text)
-
-
-@lru_cache(maxsize=1024)
-def _pair(name: str, value: str) -> bytes:
-    """Most programs have most of their environment in common."""
-    if "=" in name:
-        raise ValueError("illegal environment variable name")
-    return _bytes(f"{name}={value}")
 
 
 def _array(words: Iterable[bytes]) -> "ctypes.Array[ctypes.c_char_p]":

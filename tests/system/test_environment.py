@@ -4,8 +4,10 @@ import os
 import pwd
 from typing import Any
 
+import pytest
+
 from supervise.config.model import ProgramConfig, UserEnv
-from supervise.system.environment import environment
+from supervise.system.environment import encoded, environment, variable
 
 BASE = {
     **{"PATH": "/bin", "HOME": "/root", "USER": "root", "LC_ALL": "C", "SECRET": "1", "NOTIFY_SOCKET": "/run/x"},
@@ -68,3 +70,18 @@ def test_set_without_a_user_is_our_own() -> None:
 def test_a_number_without_a_name() -> None:
     found = env(uid=54321, user_env=UserEnv.SET)
     assert (found["USER"], found["HOME"], found["SHELL"]) == ("54321", "/", "/bin/sh")
+
+
+def test_words_as_execve_takes_them() -> None:
+    assert encoded("ä\udcff") == b"\xc3\xa4\xff"
+    assert variable("\udcfe", "a=b") == b"\xfe=a=b"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [("A\0", "", "null byte"), ("A", "\0", "null byte"), ("A=B", "", "illegal"), ("A", "\ud800", "surrogates")],
+)
+def test_what_no_program_could_be_told(name: str, value: str, why: str) -> None:
+    for _ in range(2):  # an error is not remembered as an answer
+        with pytest.raises(ValueError, match=why):
+            variable(name, value)
