@@ -1,11 +1,13 @@
 """When a child of ours was born, as proc_pid_stat(5) has it, and mostly without asking there."""
 
+import math
 import os
 import time
 
 from supervise.system.journal import start_time
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # nanoseconds
+DOUBTS = 16  # children
 
 
 class Births:
@@ -14,12 +16,12 @@ class Births:
     The kernel notes when a process was made by the clock that CLOCK_BOOTTIME shows (kernel/fork.c), and tells it in
     ticks of 10 ms. If we look at the clock before and after, and it is the same tick, that is the start time. To read
     /proc/PID/stat while the child is still in execve(2) takes a tenth of the whole start: 0.87 s instead of 1.02 for
-    1,000 programs (Linux 6.18). Whether the clock is the right one is seen by the first child: another kernel (gVisor)
-    may have another idea of it.
+    1,000 programs (Linux 6.18). Whether the clock is the right one is seen by the first DOUBTS children: another kernel
+    (gVisor) may have another idea of it, which may come to the same tick now and then.
     """
 
     def __init__(self) -> None:
-        self._right: bool | None = None  # the clock; None: not tried yet
+        self._doubts: float = DOUBTS  # children that must still show that the clock is the right one
         self._before = -1
 
     def begin(self) -> None:
@@ -29,11 +31,13 @@ class Births:
     def of(self, pid: int) -> int | None:
         """When it was made, in ticks since the boot; None if it is not there any more."""
         tick = _now()
-        if self._right and tick == self._before:
+        if tick != self._before:
+            return start_time(pid)
+        if not self._doubts:
             return tick
         told = start_time(pid)
-        if self._right is None and tick == self._before and told is not None:
-            self._right = told == tick
+        if told is not None:
+            self._doubts = self._doubts - 1 if told == tick else math.inf
         return told
 
 
