@@ -8,6 +8,7 @@ import time
 from typing import NamedTuple
 
 PATIENCE = 0.5  # seconds that an answer may take while somebody waits
+HASTE = 0.02  # seconds that it may take while another takes longer than that
 FRESH = 1.0  # seconds for which an answer is not asked for again: a thousand starts are one question
 
 
@@ -39,8 +40,8 @@ def look_up(uid: int, gid: int | None = None) -> Account:
 class _Question:
     """One user, asked for in a thread of its own for which nobody need wait."""
 
-    def __init__(self, uid: int, gid: int | None) -> None:
-        self.answer: Account | None = None
+    def __init__(self, uid: int, gid: int | None, before: Account | None) -> None:
+        self.answer = before  # until there is another
         self.error: OSError | None = None
         self.at = 0.0
         self.done = threading.Event()
@@ -57,11 +58,10 @@ class _Question:
 
 
 class Accounts:
-    """Answers that are there soon: while the database hangs, PATIENCE is waited once for each user."""
+    """Answers that are there soon: while the database hangs, PATIENCE is waited once, and HASTE for each other user."""
 
     def __init__(self) -> None:
         self._asked: dict[tuple[int, int | None], _Question] = {}
-        self._known: dict[tuple[int, int | None], Account] = {}
 
     def of(self, uid: int, gid: int | None = None) -> Account:
         """As `look_up`; an answer of up to FRESH seconds ago, or an older one while there is no other.
@@ -71,13 +71,11 @@ class Accounts:
         key = uid, gid
         asked = self._asked.get(key)
         if asked is None or (asked.done.is_set() and time.monotonic() > asked.at + FRESH):
-            asked = self._asked[key] = _Question(uid, gid)
-            asked.done.wait(PATIENCE)
-        if asked.done.is_set():
-            if asked.error is not None:
-                raise asked.error
-            assert asked.answer is not None
-            self._known[key] = asked.answer
-        if (known := self._known.get(key)) is None:
+            hangs = not all(each.done.is_set() for each in self._asked.values())
+            asked = self._asked[key] = _Question(uid, gid, asked.answer if asked else None)
+            asked.done.wait(HASTE if hangs else PATIENCE)
+        if asked.done.is_set() and asked.error is not None:
+            raise asked.error
+        if asked.answer is None:
             raise OSError(errno.ETIMEDOUT, "the user database does not answer")
-        return known
+        return asked.answer

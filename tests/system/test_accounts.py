@@ -1,15 +1,19 @@
-"""What the user database says, and what happens when it says nothing. (One that hangs: e2e/test_slow_users.py.)"""
+"""What the user database says, and what happens when it says nothing. (With daemons: e2e/test_slow_users.py.)"""
 
 import errno
 import os
 import pwd
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from supervise.system import accounts
 from supervise.system.accounts import Account, Accounts, look_up
+from tests.tools import ROOT, need, need_root, wait_for
 
 NOBODY = pwd.getpwnam("nobody")
 NOT_THERE = 4_000_000_123
@@ -33,13 +37,14 @@ class Database:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers = threading.Event()
         self.answers.set()
-        self.asked = 0
+        self.asked = self.answered = 0
         monkeypatch.setattr(accounts, "look_up", self.look_up)
 
     def look_up(self, uid: int, gid: int | None) -> Account:
         self.asked += 1
         number = self.asked
         assert self.answers.wait(60)
+        self.answered += 1
         return Account(f"answer {number}", uid, (uid,), "/", "/bin/sh")
 
 
@@ -76,3 +81,39 @@ def test_while_it_hangs_an_older_answer_will_do(monkeypatch: pytest.MonkeyPatch)
         time.sleep(0.01)
     assert users.of(33).name == "answer 2"
     assert users.of(34).name == "answer 3"
+
+
+def test_an_answer_that_came_late_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "FRESH", 0.0)
+    monkeypatch.setattr(accounts, "PATIENCE", 0.05)
+    database, users = Database(monkeypatch), Accounts()
+    database.answers.clear()
+    with pytest.raises(OSError, match="does not answer"):
+        users.of(33)
+    database.answers.set()
+    wait_for(lambda: database.answered == 1)
+    database.answers.clear()
+    wait_for(lambda: (users.of(33).name, database.asked) == ("answer 1", 2), "though nobody came for it in time")
+    database.answers.set()
+
+
+FIFTY = """
+from supervise.system import accounts
+users = accounts.Accounts()
+accounts.PATIENCE = 0.05
+for uid in range(50):
+    try:
+        print(users.of(4_000_000_000 + uid))
+    except OSError as error:
+        print(error.strerror)
+    accounts.PATIENCE = 3600.0
+"""
+
+
+def test_one_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
+    """Not once for each user: the daemon would stand still for half a minute with fifty of them."""
+    need_root("CAP_SYS_ADMIN")
+    os.mkfifo(tmp_path / "passwd")
+    hung = (need("unshare"), "-m", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', tmp_path / "passwd")
+    done = subprocess.run([*hung, sys.executable, "-c", FIFTY], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("the user database does not answer\n" * 50, "")
