@@ -59,6 +59,8 @@ class Converter:
 
     def expanded(self, section: Section, option: Option, raw: Any, extra: Mapping[str, object]) -> Any:
         """`raw` with its names replaced, in every text of a list or a table. Raises ValueError."""
+        if isinstance(raw, str) and "%" not in raw:  # most are so, and to gather the names takes longer than all else
+            return raw
         bare = option.key in _BARE_LABELS and option.names is Names.PROCESS
         label = option.key if bare else f"{section.name}.{option.key}"
         names = self.names(option.names, extra)

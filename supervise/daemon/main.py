@@ -72,8 +72,6 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
         sys.stderr.write(complaint(error))
         report_refusal(handover, complaint(error))
         return 2
-    gc.freeze()  # code and configuration stay: there is nothing to be found in them
-    gc.enable()
     try:
         return asyncio.run(_live(ground))
     except (StartError, OSError) as error:
@@ -200,6 +198,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
         if ground.handover.facts.get("ending"):
             lifecycle.shutdown()
         await supervisor.spawning.settled(PROGRAMS_FIRST)
+        gc.freeze()  # code, configuration and processes stay: there is nothing to be found in them
+        gc.enable()
         await _answer(ground, commands)
         if ground.keeper:
             ground.keeper.say("ready")
