@@ -132,13 +132,13 @@ class Lifecycle:
             except Exception:  # whatever it is: nothing runs at present, and that has to end
                 log.critical("the daemon itself could not follow its new configuration", exc_info=True)
             self._task = None
-            for name in supervisor.memory.dismissed:
-                supervisor.memory.readmit(name)
             self.begin(config)
 
     async def _stop_everything(self) -> None:
         """Level after level, the highest priority first, listeners last; within a level all at once (B2, B3)."""
         supervisor, timeout = self._supervisor, self.config.daemon.shutdown_timeout if self.config else None
+        for name in supervisor.memory.dismissed:  # first: whoever comes next begins with all that is configured
+            supervisor.memory.readmit(name)
         everything = namespec.in_starting_order(supervisor.groups, supervisor.processes())
         notices = self._loop.create_task(self._watch_them_die(everything))
         try:

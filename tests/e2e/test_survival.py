@@ -612,6 +612,22 @@ def test_a_group_that_was_removed_is_not_back(supervisors: Supervisors, upgrade:
     assert daemon.stop() == 0
 
 
+@pytest.mark.parametrize("order", ["shutdown", "reload"])
+def test_a_group_that_was_removed_is_back_though_all_that_begins_anew_is_cut_off(
+    supervisors: Supervisors, order: str
+) -> None:
+    programs = BOTH.partition("[group")[0].replace("{version}", "1").replace("{more}", sleepers("web"))
+    daemon = supervisors.start("supervise", programs)
+    daemon.wait_state("slow", "RUNNING")
+    wait_for(lambda: daemon.read("slow.log") == "deaf\n", "a program that is deaf to SIGTERM")
+    assert daemon.ctl("stop", "web").returncode == 0
+    assert daemon.ctl("remove", "web").returncode == 0
+    assert daemon.ctl(order).returncode == 0
+    daemon.wait_log("stopped: quick")
+    daemon = supervisors.another(daemon)
+    assert daemon.wait_state("web", "RUNNING")
+
+
 @pytest.mark.parametrize("configured", [True, False])
 def test_who_dies_while_ending_leftovers_does_not_forget_them(supervisors: Supervisors, configured: bool) -> None:
     deaf = """
