@@ -116,6 +116,22 @@ command = cat
 stdout_logfile = {place}/cat.log
 startsecs = 0
 """
+# … of one that says half a passage, half of its end at the first line it reads, and the rest at the second; and of one
+# whose input waits until there is a file PLACE/go.
+CAPTURES = """\
+[program:captures]
+command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; \
+    read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
+stdout_logfile = {place}/captures.log
+stdout_capture_maxbytes = 100
+startsecs = 0
+"""
+LATE = """\
+[program:late]
+command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; exec cat'
+stdout_logfile = {place}/late.log
+startsecs = 0
+"""
 
 # Sections of programs that cannot be started: there is no such file, it may not be executed, it ends too soon.
 UNSTARTABLE = """\

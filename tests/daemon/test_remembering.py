@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from tests.daemons import CAT, LINES, Daemon, Supervisors, journals
+from tests.daemons import CAPTURES, CAT, LATE, LINES, Daemon, Supervisors, journals
 from tests.tools import wait_for
 
 PROGRAMS = (
@@ -84,17 +84,10 @@ def test_where_it_cannot_be_made_anew_no_upgrade_is_begun(supervisors: Superviso
     assert daemon.stop() == 0
 
 
-BESIDE = """
-[program:captures]
-command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; \
-    read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
-stdout_logfile = {place}/captures.log
-stdout_capture_maxbytes = 100
-startsecs = 0
-[program:late]
-command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; exec cat'
-stdout_logfile = {place}/late.log
-startsecs = 0
+BESIDE = (
+    CAPTURES
+    + LATE
+    + """\
 [eventlistener:hears]
 command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; while printf "READY\\n" && read -r header; do \
     IFS= read -r -N "${header##*len:}" payload; set -- $header; echo "$3 $(tail -n1 <<< "$payload")" \
@@ -102,6 +95,7 @@ command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; while printf
 events = REMOTE_COMMUNICATION,PROCESS_COMMUNICATION
 startsecs = 0
 """
+)
 FILES = {"state", "serial", "transit", "events", "stdin", "carry", "output"}
 
 

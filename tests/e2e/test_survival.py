@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from tests.daemons import (
+    CAPTURES,
     CAT,
+    LATE,
     LINES,
     Daemon,
     Supervisors,
@@ -171,17 +173,10 @@ def test_random_instants(place: Path) -> None:
         assert running == known
 
 
-HALVES = """
-[program:captures]
-command = bash -c 'printf "one <!--XSUPERVISOR:BEG"; read x; printf "IN-->half"; \
-read x; echo "-whole<!--XSUPERVISOR:END-->two"; exec sleep 1000'
-stdout_logfile = {place}/captures.log
-stdout_capture_maxbytes = 100
-startsecs = 0
-[program:late]
-command = bash -c 'while ! test -e {place}/go; do sleep 0.01; done; exec cat'
-stdout_logfile = {place}/late.log
-startsecs = 0
+HALVES = (
+    CAPTURES
+    + LATE
+    + """\
 [program:starting]
 command = sleep 1000
 startsecs = 25
@@ -198,6 +193,7 @@ command = bash -c 'while printf "READY\\n" && read -r header; do IFS= read -r -N
 echo "$payload" >> {place}/heard; printf "RESULT 2\\nOK"; done'
 events = PROCESS_COMMUNICATION
 """
+)
 
 
 @pytest.mark.parametrize("upgrade", [False, True])

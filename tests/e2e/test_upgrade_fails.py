@@ -90,19 +90,37 @@ def standing(pid: int) -> dict[str, object]:
     }
 
 
-def written(place: Path) -> list[int]:
-    """All lines of the program that counts."""
-    backups = sorted(place.glob("lines.log.*"), key=lambda each: -int(each.suffix[1:]))
-    text = "".join(each.read_text() for each in [*backups, place / "lines.log"])
-    return [int(line.split()[1]) for line in text.splitlines()]
+def running(daemon: Daemon) -> dict[str, tuple[int, int]]:
+    """The pid and the start of each that runs, when there are lines to be lost."""
+    wait_for(lambda: daemon.read("lines.log"))
+    found = {name: daemon.wait_state(name, "RUNNING") for name in ("lines", "cat", "hears")}
+    return {name: (info["pid"], info["start"]) for name, info in found.items()}
+
+
+def check_all_goes_on(daemon: Daemon, before: dict[str, tuple[int, int]]) -> None:
+    """They are the same, and hear and are heard."""
+    assert running(daemon) == before
+    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
+    wait_for(lambda: daemon.read("cat.log") == "hello\n")
+    daemon.rpc.supervisor.sendRemoteCommEvent("kind", "said")
+    wait_for(lambda: "said" in daemon.read("heard"))
+
+
+def check_nothing_is_lost(daemon: Daemon, before: dict[str, tuple[int, int]]) -> None:
+    """Of all lines of the program that counts, nor is anything left of those that ran."""
+    daemon.rpc.supervisor.stopProcess("lines")
+    backups = sorted(daemon.place.glob("lines.log.*"), key=lambda each: -int(each.suffix[1:]))
+    text = "".join(each.read_text() for each in [*backups, daemon.place / "lines.log"])
+    numbers = [int(line.split()[1]) for line in text.splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
+    assert daemon.stop() == 0
+    assert not any(alive(pid) for pid, _ in before.values())
 
 
 @pytest.mark.parametrize("how", ["gone", "not executable", "no interpreter", "garbage"])
 def test_it_goes_on_as_before(supervisors: Supervisors, place: Path, how: str) -> None:
     daemon = with_its_own_interpreter(supervisors, place)
-    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat", "hears")}
-    before = daemon.info("lines")
-    wait_for(lambda: daemon.read("lines.log"))
+    before = running(daemon)
     daemon.disconnect()
     stood = wait_for(lambda: standing(daemon.pid))
 
@@ -115,16 +133,11 @@ def test_it_goes_on_as_before(supervisors: Supervisors, place: Path, how: str) -
     assert "Traceback" not in daemon.log
 
     wait_for(lambda: standing(daemon.pid) == stood, "it stands as before")
-    assert {name: daemon.info(name)["pid"] for name in pids} == pids
-    assert daemon.info("lines")["start"] == before["start"]
-    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
-    wait_for(lambda: daemon.read("cat.log") == "hello\n")
-    daemon.rpc.supervisor.sendRemoteCommEvent("kind", "said")
-    wait_for(lambda: "said" in daemon.read("heard"))
+    check_all_goes_on(daemon, before)
     daemon.rpc.supervisor.startProcess("late")
     late = daemon.info("late")["pid"]
     assert sorted(map(int, os.listdir(f"/proc/{late}/fd"))) == [0, 1, 2], "nothing of ours has leaked into programs"
-    os.kill(pids["cat"], signal.SIGKILL)
+    os.kill(before["cat"][0], signal.SIGKILL)
     wait_for(lambda: daemon.info("cat")["statename"] == "EXITED")
     daemon.process.send_signal(signal.SIGUSR2)
     daemon.wait_log("supervisord logreopen")
@@ -135,13 +148,9 @@ def test_it_goes_on_as_before(supervisors: Supervisors, place: Path, how: str) -
     done = daemon.ctl("upgrade", "--wait")
     assert (done.returncode, done.stdout[:21]) == (0, "Upgraded to supervise"), done
     assert daemon.api("/daemon")["problems"] == []
-    assert psutil.Process(pids["lines"]).ppid() == daemon.pid
+    assert psutil.Process(before["lines"][0]).ppid() == daemon.pid
     daemon.disconnect()
-    daemon.rpc.supervisor.stopProcess("lines")
-    numbers = written(place)
-    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
-    assert daemon.stop() == 0
-    assert not any(map(alive, pids.values()))
+    check_nothing_is_lost(daemon, before)
 
 
 def test_the_code_has_gone_when_it_is_executed(supervisors: Supervisors, place: Path) -> None:
@@ -150,29 +159,18 @@ def test_the_code_has_gone_when_it_is_executed(supervisors: Supervisors, place: 
     shutil.copytree(ROOT / "supervise", place / "code" / "supervise", ignore=shutil.ignore_patterns("__pycache__"))
     env = {"PYTHONPATH": os.pathsep.join([str(place), f"{place}/code"])}
     daemon = supervisors.start("supervise", PROGRAMS, place=place, env=env)
-    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("lines", "cat", "hears")}
-    before = daemon.info("lines")
-    wait_for(lambda: daemon.read("lines.log"))
+    before = running(daemon)
     daemon.disconnect()
     (place / "accident").write_text("no code")
     daemon.process.send_signal(signal.SIGUSR1)
     assert daemon.process.wait(PATIENCE) == 1
     assert "No module named supervise" in daemon.output
-    assert all(map(alive, pids.values()))
+    assert all(alive(pid) for pid, _ in before.values())
     (place / "accident").unlink()
     (place / "gone").rename(place / "code")
     daemon = supervisors.run("supervise", daemon.config, place, env=env)
-    assert {name: daemon.info(name)["pid"] for name in pids} == pids
-    assert daemon.info("lines")["start"] == before["start"]
-    daemon.rpc.supervisor.sendProcessStdin("cat", "hello\n")
-    wait_for(lambda: daemon.read("cat.log") == "hello\n")
-    daemon.rpc.supervisor.sendRemoteCommEvent("kind", "said")
-    wait_for(lambda: "said" in daemon.read("heard"))
-    daemon.rpc.supervisor.stopProcess("lines")
-    numbers = written(place)
-    assert numbers == list(range(1, len(numbers) + 1)), "no line lost or doubled"
-    assert daemon.stop() == 0
-    assert not any(map(alive, pids.values()))
+    check_all_goes_on(daemon, before)
+    check_nothing_is_lost(daemon, before)
 
 
 def test_the_directory_it_began_in_is_gone(supervisors: Supervisors, place: Path) -> None:
