@@ -1,18 +1,18 @@
 """supervise: run programs and keep them running.
 
 Without a sub-command this is the daemon, with supervisord's options. `check`, `sample` and `schema` look at
-configurations, `passwd` makes passwords for them.
+configurations, `passwd` makes passwords for them. Those are click commands; the daemon reads its own options as
+supervisord does, with getopt, because importing click takes a tenth of the time until the first program runs.
 """
 
 import gc
+import getopt
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
-
-import click
 
 from supervise import __version__
 from supervise.errors import ConfigError
@@ -62,70 +62,125 @@ FLAGS = (
 )
 
 
-class Daemon(click.Group):
-    """A group that reads options as supervisord's getopt does, and imports sub-commands when they are called."""
+class SubCommand(NamedTuple):
+    """A click command in a module of this package; it is imported when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["check", "passwd", "sample", "schema"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module = "passwd" if cmd_name == "passwd" else "check"  # not needed to run programs, which is urgent
-        command: click.Command = getattr(importlib.import_module(f"supervise.cli.{module}"), cmd_name)
-        return command
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        args = [self._complete(ctx, arg) for arg in args]
-        _, rest, order = self.make_parser(ctx).parse_args(args=list(args))
-        seen = set()
-        for param in order:
-            if param in seen:
-                raise click.UsageError(f"conflicting command line option {param.opts[0]!r}")
-            seen.add(param)
-        if rest and rest[0] not in self.list_commands(ctx):
-            raise click.UsageError(f"positional arguments are not supported: {rest}")
-        return super().parse_args(ctx, args)
-
-    def _complete(self, ctx: click.Context, arg: str) -> str:
-        """getopt takes any unambiguous beginning of a long option."""
-        name, equals, value = arg.partition("=")
-        known = [opt for param in self.get_params(ctx) for opt in param.opts if opt.startswith("--")]
-        found = [opt for opt in known if opt.startswith(name)]
-        return found[0] + equals + value if name.startswith("--") and name != "--" and len(found) == 1 else arg
+    module: str
+    help: str
 
 
-def _params() -> list[click.Parameter]:
-    return [
-        click.Option(
-            [*filter(None, (flag.short, flag.long)), flag.name],
-            is_flag=None if flag.value else True,
-            metavar=flag.value or None,
-            help=flag.help,
+SUB_COMMANDS = {
+    "check": SubCommand("check", "Load a configuration and print all that is wrong with it."),
+    "passwd": SubCommand("passwd", "Make what stands for a password in a configuration."),
+    "sample": SubCommand("check", "Print a configuration to begin with (INI), every option in it."),
+    "schema": SubCommand("check", "Print a JSON Schema of the TOML form, for editors."),
+}
+HELP = ("-h", "-?", "--help")
+VERSION = ("-v", "--version")
+USAGE = """\
+Usage: supervise [OPTIONS] [COMMAND] [ARGS]...
+
+Run programs and keep them running: without a command this is the daemon, with supervisord's options.
+"""
+
+
+class UsageError(Exception):
+    """What was said on the command line cannot be done; `str()` is for the user."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of `supervise`. Usage errors are supervisord's two lines, and exit status 2."""
+    try:
+        status = _run(sys.argv[1:] if args is None else args)
+    except (UsageError, getopt.GetoptError) as error:
+        sys.stderr.write(f"Error: {error}\nFor help, use supervise -h\n")
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def _run(args: Sequence[str]) -> int:
+    given, rest = _parsed(args)
+    if "help" in given:
+        print(_help())
+        return 0
+    if "version" in given:
+        print(__version__)
+        return 0
+    if rest and rest[0] in SUB_COMMANDS:
+        return _sub_command(rest[0], rest[1:], given.get("configuration"))
+    if rest:
+        raise UsageError(f"positional arguments are not supported: {rest}")
+    return _daemon(given)
+
+
+def _parsed(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Name -> value ("" where it has none) of the options that were given, and what stands behind them.
+
+    Raises GetoptError; UsageError for an option that is given twice.
+    """
+    names = dict.fromkeys(HELP, "help") | dict.fromkeys(VERSION, "version")
+    short, long = "h?v", ["help", "version"]
+    for flag in FLAGS:
+        names |= {flag.short: flag.name, flag.long: flag.name}
+        short += flag.short[1:] + ":" * bool(flag.short and flag.value)
+        long.append(flag.long[2:] + "=" * bool(flag.value))
+    options, rest = getopt.getopt(list(args), short, long)
+    given: dict[str, str] = {}
+    for option, value in options:
+        name = names[option]
+        if name in given:
+            raise UsageError(f"conflicting command line option {option!r}")
+        given[name] = value
+    return given, rest
+
+
+def _help() -> str:
+    options = [(", ".join(filter(None, (flag.short, flag.long))) + f" {flag.value}", flag.help) for flag in FLAGS]
+    options += [(", ".join(VERSION), "Print the version."), (", ".join(HELP), "Show this message.")]
+    commands = [(name, command.help) for name, command in SUB_COMMANDS.items()]
+    tables = {"Options:": options, "Commands (--help tells the rest):": commands}
+    return USAGE + "".join(
+        f"\n{title}\n" + "\n".join(f"  {left:30}{right}" for left, right in table) + "\n"
+        for title, table in tables.items()
+    ).rstrip("\n")
+
+
+def _sub_command(name: str, args: list[str], configuration: str | None) -> int:
+    # Only here is click needed.
+    import click
+
+    command: click.Command = getattr(importlib.import_module(f"supervise.cli.{SUB_COMMANDS[name].module}"), name)
+    try:
+        status = command.main(
+            args,
+            prog_name=f"supervise {name}",
+            standalone_mode=False,
+            obj=configuration,
+            help_option_names=[*HELP],
+            max_content_width=120,
         )
-        for flag in FLAGS
-    ]
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from None
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    return status if isinstance(status, int) else 0
 
 
-@click.pass_context
-def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bool | None) -> None:
-    ctx.obj = configuration
-    if ctx.invoked_subcommand is not None:
-        return
+def _daemon(given: dict[str, str]) -> int:
     # Orders to a daemon wait until it can follow them; until then they would end it. (Those to end may.)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
     if sys.getfilesystemencoding() != "utf-8":  # the locale's: names of files and variables would be in that (B55)
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     overrides = {
-        flag.option: "true" if value is True else str(value)
-        for flag in FLAGS
-        if flag.option and (value := values[flag.name]) not in {None, False}
+        flag.option: given[flag.name] if flag.value else "true" for flag in FLAGS if flag.option and flag.name in given
     }
-    if values["respawn"] and values["no_respawn"]:
-        raise click.UsageError("--respawn and --no-respawn exclude each other")
-    respawn = True if values["respawn"] else False if values["no_respawn"] else None
+    if "respawn" in given and "no_respawn" in given:
+        raise UsageError("--respawn and --no-respawn exclude each other")
+    respawn = True if "respawn" in given else False if "no_respawn" in given else None
     cwd = os.getcwd()  # what relative names mean, also at a reload from another directory
-    path = os.path.join(cwd, _found(cwd) if configuration is None else configuration)
+    path = os.path.join(cwd, given["configuration"] if "configuration" in given else _found(cwd))
     gc.disable()  # looking for garbage in what is imported takes a tenth of the time; `run` enables it again
     # The daemon is imported here: --help and the sub-commands have no use for it.
     from supervise.config.load import load
@@ -133,60 +188,22 @@ def _daemon(ctx: click.Context, /, configuration: str | None, **values: str | bo
     from supervise.daemon.ground import Options
     from supervise.daemon.main import run
 
-    options = Options(respawn=respawn, stop_leftovers=bool(values["stop_leftovers"]))
-    ctx.exit(run(lambda: load(path, Machine(cwd=cwd), overrides), options))
+    options = Options(respawn=respawn, stop_leftovers="stop_leftovers" in given)
+    return run(lambda: load(path, Machine(cwd=cwd), overrides), options)
 
 
 def _found(cwd: str) -> str:
-    """The configuration in one of the default places. Raises click.UsageError."""
+    """The configuration in one of the default places. Raises UsageError."""
     from supervise.config.discover import find, places
 
     try:
         path = find(sys.argv[0], cwd)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from None
+        raise UsageError(str(error)) from None
     if path is None:
         looked = ", ".join(places(sys.argv[0], cwd))
-        raise click.UsageError(
+        raise UsageError(
             f"No config file found at default paths ({looked}); "
             "use the -c option to specify a config file at a different path"
         )
     return path
-
-
-COMMAND = Daemon(
-    name="supervise",
-    callback=_daemon,
-    params=_params(),
-    help=__doc__,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help", "-?"], "max_content_width": 120},
-)
-COMMAND.params.append(
-    click.Option(
-        ["-v", "--version"],
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        help="Print the version.",
-        callback=lambda ctx, _, value: _version(ctx, value),
-    )
-)
-
-
-def _version(ctx: click.Context, value: bool) -> None:
-    if value and not ctx.resilient_parsing:
-        click.echo(__version__)
-        ctx.exit()
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of `supervise`. Usage errors are supervisord's two lines, and exit status 2."""
-    try:
-        status = COMMAND.main(args, prog_name="supervise", standalone_mode=False)
-    except click.ClickException as error:
-        sys.stderr.write(f"Error: {error.format_message()}\nFor help, use supervise -h\n")
-        status = 2
-    except click.Abort:
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervise import __version__
-from supervise.cli.supervise import FLAGS
+from supervise.cli.supervise import FLAGS, SUB_COMMANDS
 from supervise.config.model import DaemonConfig
 from tests.daemons import configuration, daemon_command, environment
 from tests.tools import ROOT, need_root
@@ -59,16 +59,17 @@ def test_every_flag_of_supervisord_is_here() -> None:
     ("args", "text"),
     [
         (["-n", "-n"], "conflicting command line option '-n'"),
-        (["-c", "a", "--configuration=b"], "conflicting command line option '-c'"),
-        (["-e", "info", "--loglevel", "debug"], "conflicting command line option '-e'"),
+        (["-c", "a", "--configuration=b"], "conflicting command line option '--configuration'"),
+        (["-e", "info", "--loglevel", "debug"], "conflicting command line option '--loglevel'"),
         (["--minprocs=1", "--minprocs=2"], "conflicting command line option '--minprocs'"),
         (["start"], "positional arguments are not supported: ['start']"),
         (["-n", "a", "b"], "positional arguments are not supported: ['a', 'b']"),
-        (["-X"], "No such option"),
-        (["--no-such-thing"], "No such option"),
-        (["--log=x"], "No such option"),  # ambiguous
-        (["-c"], "requires an argument"),
-        (["--nodaemon=yes"], "does not take a value"),
+        (["--respawn", "--no-respawn"], "--respawn and --no-respawn exclude each other"),
+        (["-X"], "option -X not recognized"),
+        (["--no-such-thing"], "option --no-such-thing not recognized"),
+        (["--log=x"], "option --log not a unique prefix"),
+        (["-c"], "option -c requires argument"),
+        (["--nodaemon=yes"], "option --nodaemon must not have an argument"),
         (["-c", "/no/such/file"], "could not find config file /no/such/file"),
     ],
 )
@@ -146,8 +147,16 @@ def test_sub_commands_get_the_configuration_either_way(place: Path) -> None:
     assert run(place, "schema").stdout.startswith("{")
 
 
+def test_every_sub_command_is_there(tmp_path: Path) -> None:
+    for name in SUB_COMMANDS:
+        done = run(tmp_path, name, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"Usage: supervise {name} ")
+    assert "No such option" in refused(tmp_path, "check", "--no-such-thing")
+
+
 def test_help_and_errors_load_neither_the_loop_nor_the_daemon() -> None:
     code = "import sys; import supervise.cli.supervise; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"asyncio", "aiohttp", "psutil", "supervise.config.model", "supervise.daemon.main"}
+    assert not loaded & {"asyncio", "aiohttp", "click", "psutil", "supervise.config.model", "supervise.daemon.main"}
