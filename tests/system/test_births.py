@@ -34,7 +34,7 @@ for _ in range(200):
 def test_it_is_the_one_that_proc_tells(prefix: tuple[str, ...]) -> None:
     """Also where the clock is another one (time_namespaces(7))."""
     if prefix:
-        need_root()
+        need_root("CAP_SYS_ADMIN")
         need(prefix[0])
     done = subprocess.run(
         [*prefix, sys.executable, "-c", SAME], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -19,8 +19,13 @@ def groups() -> Iterator[Cgroups]:
     need_cgroup()
     made = Cgroups(f"supervise-test{os.getpid()}-")
     yield made
-    made.clean()
-    assert not list(need_cgroup().glob(f"supervise-test{os.getpid()}-*"))
+    place = need_cgroup()
+
+    def clean() -> bool:
+        made.clean()
+        return not list(place.glob(f"supervise-test{os.getpid()}-*"))
+
+    wait_for(clean, "a group is empty soon after its processes were waited for")
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def test_nothing_leaves_it_and_all_of_it_is_killed(groups: Cgroups, tmp_path: Pa
         assert pid in cgroup.pids()
         cgroup.kill()
         wait_for(lambda: not cgroup.pids())
-        assert not alive(pid)
+        wait_for(lambda: not alive(pid), "it has left the group, and ends")
 
 
 def test_groups_that_a_program_makes_below_are_part_of_it(groups: Cgroups) -> None:
@@ -73,8 +78,12 @@ def test_groups_that_a_program_makes_below_are_part_of_it(groups: Cgroups) -> No
         assert cgroup.pids() == [pid]
         assert cgroup.has(pid)
         assert groups.around(pid, "p") == cgroup
-    cgroup.remove()
-    assert groups.find("p") is None
+
+    def removed() -> bool:
+        cgroup.remove()
+        return groups.find("p") is None
+
+    wait_for(removed)
 
 
 def test_we_are_never_killed_ourselves(groups: Cgroups) -> None:
@@ -106,7 +115,12 @@ def test_a_group_that_another_daemon_made_elsewhere_is_found(groups: Cgroups) ->
         found.kill()
         assert child.wait(30) == -signal.SIGKILL
     wait_for(lambda: not found.pids())
-    elsewhere.remove()
+
+    def removed() -> bool:
+        elsewhere.remove()
+        return not os.path.exists(elsewhere.path)
+
+    wait_for(removed)
 
 
 def test_somebody_moves_us(groups: Cgroups) -> None:

@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,15 @@ from supervise.system.counter import Counter
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
     """What a test leaves open is closed, as it would be at the end of a daemon."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = opened()
     yield
-    for fd in set(os.listdir("/proc/self/fd")) - before:
-        with suppress(OSError):  # the directory's own
-            os.close(int(fd))
+    for fd in opened() - before:
+        os.close(fd)
+
+
+def opened() -> set[int]:
+    """Our descriptors, without that of the directory itself."""
+    return {int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 def test_it_goes_on_where_another_one_stood(tmp_path: Path) -> None:

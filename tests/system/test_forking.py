@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ class Forking(Forker):
 def forker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forking]:
     monkeypatch.setattr(forking, "SLOW", 60)  # machines are, too
     monkeypatch.setattr(forking, "QUICK", 60)
+    monkeypatch.setattr(forking, "PATIENCE", 60)
+    monkeypatch.setattr(Reaper.take, "__defaults__", (60,))
     before, others = sorted(os.listdir("/proc/self/fd")), set(children())  # which tests before have left
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
@@ -102,9 +105,17 @@ def test_a_forker_that_was_reaped_is_replaced(forker: Forking) -> None:
 def test_a_forker_that_is_killed_before_it_acts_has_started_nothing(forker: Forking, tmp_path: Path) -> None:
     assert status_of(forker.order("/bin/true")) == 0
     os.kill(forker.pid, signal.SIGSTOP)
-    threading.Timer(0.1, os.kill, (forker.pid, signal.SIGKILL)).start()
+    thread = threading.Thread(target=kill_when_told, args=(forker.pid, forker._link))
+    thread.start()
     assert forker.order("/bin/touch", str(tmp_path / "file")) is None
+    thread.join()
     assert not (tmp_path / "file").exists()
+
+
+def kill_when_told(pid: int, link: socket.socket) -> None:
+    """When the order is on its way (unix(7), SIOCOUTQ)."""
+    wait_for(lambda: fcntl.ioctl(link, termios.TIOCOUTQ, bytes(4)) != bytes(4))
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_forker_that_stands_still_does_not_stop_us(
@@ -127,12 +138,16 @@ def test_a_child_that_was_given_up_does_not_begin(
     hook = b"    try:\n        os.setsid()\n"
     assert hook in forker._program
     forker._program = forker._program.replace(hook, hook + STOP)
-    forker.begin()
-    others = set(children())
-    wait_for(lambda: state(forker.pid) == "S")
-    monkeypatch.setattr(forking, "PATIENCE", 0.3)
-    assert forker.order("/bin/touch", str(tmp_path / "file")) is None
-    [child] = set(children()) - others
+    born = set[int]()
+    for patience in (0.3, 3, 30):  # on a slow machine it is not even born so soon
+        monkeypatch.setattr(forking, "PATIENCE", patience)
+        forker.begin()
+        others = set(children())
+        assert forker.order("/bin/touch", str(tmp_path / "file")) is None
+        if born := set(children()) - others:
+            break
+    [child] = born
+    wait_for(lambda: state(child) == "T")
     os.kill(child, signal.SIGCONT)
     assert status_of(child) != 0
     assert not (tmp_path / "file").exists()
@@ -202,6 +217,7 @@ def test_a_child_that_its_user_stops_stops_nobody_else(
     for pid in pids[:2]:
         os.kill(pid or 0, signal.SIGCONT)
         assert status_of(pid) == 0
+    monkeypatch.setattr(forking, "SLOW", 60)
     monkeypatch.setattr(forking, "QUICK", 60)
     with pytest.raises(NotStarted):  # whose answer comes after theirs
         continued(forker, "/no/such")
@@ -317,13 +333,13 @@ def test_it_follows_us(forker: Forking) -> None:
     first = forker.pid
     assert forker.follow()
     assert forker.pid == first
-    before = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, before[1]) if before[0] else (1, before[1]))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] - 1, before[1]))
     try:
         assert forker.follow()
         assert forker.pid != first
     finally:
-        resource.setrlimit(resource.RLIMIT_CORE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_its_children_can_begin_in_another_cgroup(forker: Forking) -> None:
@@ -342,12 +358,12 @@ def test_its_children_can_begin_in_another_cgroup(forker: Forking) -> None:
         assert forker.start("/bin/true", ["true"], {}, fds, None, None, group=0, cgroup=str(place)) is None
         assert forker.pid == 0, "a new one would be in there itself"
     finally:
-        wait_for(lambda: empty(place))
-        place.rmdir()
+        wait_for(lambda: removed(place))
 
 
-def empty(cgroup: Path) -> bool:
-    return not (cgroup / "cgroup.procs").read_text()
+def removed(cgroup: Path) -> bool:
+    cgroup.rmdir()  # it is busy while somebody in it ends
+    return True
 
 
 def state(pid: int) -> str:
