@@ -82,11 +82,13 @@ def test_circus_the_end_of_one_worker_is_its_own(daemon: Daemon) -> None:
     wait_for(lambda: pids(daemon)[0] not in (0, before[0]))
     assert pids(daemon)[1:] == before[1:]
     daemon.rpc.supervisor.stopProcessGroup("worker")
-    spawned = daemon.log.count("spawned: 'worker_")
+    wait_for(lambda: daemon.log.count("stopped: worker_") == 3, "all is written")
+    assert daemon.log.count("spawned: 'worker_") == 4
     assert pids(daemon) == [0, 0, 0]
     daemon.rpc.supervisor.signalAllProcesses("CONT")
-    assert daemon.log.count("spawned: 'worker_") == spawned == 4
+    assert pids(daemon) == [0, 0, 0]
     daemon.rpc.supervisor.startProcessGroup("worker")
+    wait_for(lambda: daemon.log.count("spawned: 'worker_") == 7, "these three, and nobody before them")
 
 
 def test_circus_no_command_is_refused_because_another_one_runs(daemon: Daemon) -> None:
@@ -149,7 +151,7 @@ def test_go_supervisord_no_zombies_and_stopasgroup_means_the_group(daemon: Daemo
 def test_runit_the_log_outlives_the_program(daemon: Daemon) -> None:
     """Its logger was ended before the service, whose last words were lost."""
     daemon.rpc.supervisor.stopProcess("talks")
-    assert daemon.read("talks.log") == "hello\ngoodbye\nlast words\n"
+    wait_for(lambda: daemon.read("talks.log") == "hello\ngoodbye\nlast words\n")
 
 
 def test_runit_and_so_it_is_at_the_end_of_all(supervisors: Supervisors) -> None:
