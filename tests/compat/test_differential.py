@@ -10,7 +10,7 @@ import pytest
 
 from tests.compat.pair import Pair, call
 from tests.daemons import Daemon, Supervisors
-from tests.tools import alive, wait_for
+from tests.tools import PATIENCE, alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,9 +26,10 @@ autostart = false
 command = sh -c "echo
 autostart = false
 [program:failing]
-command = sh -c 'exit 3'
+command = sh -c 'sleep 0.3; exit 3'
 autostart = false
 startretries = 0
+startsecs = 30
 """
 PROGRAMS = (
     """
@@ -106,6 +107,10 @@ startsecs = 0
 )
 
 
+# What the program talker has said, by the stream.
+TALKED = [call(f"supervisor.readProcess{name}Log", "talker", 0, 0) for name in ("Stdout", "Stderr")]
+
+
 @pytest.fixture(scope="module")
 def pair(shared_supervisors: Supervisors) -> Pair:
     """Both daemons, their programs settled."""
@@ -113,7 +118,7 @@ def pair(shared_supervisors: Supervisors) -> Pair:
     for daemon in (both.ours, both.theirs):
         for name in ("done", "wrong"):
             daemon.wait_state(name, "EXITED")
-        wait_for(lambda daemon=daemon: daemon.rpc.supervisor.readProcessStderrLog("talker", 0, 0))
+        wait_for(lambda daemon=daemon: [read(daemon) for read in TALKED] == ["first\nsecond\n", "bad\n"])
     return both
 
 
@@ -121,7 +126,7 @@ def soon(question: Callable[[Daemon], Any], wanted: Callable[[Any], bool]) -> Ca
     """The question again and again until its answer is as wanted."""
 
     def patient(daemon: Daemon) -> Any:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not wanted(answer := question(daemon)) and time.monotonic() < deadline:
             time.sleep(0.05)
         return answer
@@ -282,6 +287,9 @@ LIFE: list[tuple[Any, ...]] = [
 def test_life(pair: Pair, question: tuple[Any, ...]) -> None:
     """In this order: every call starts from the states that the calls before it left."""
     pair.agree(call(f"supervisor.{question[0]}", *question[1:]))
+    if question[1:] == ("failing", False):
+        for daemon in (pair.ours, pair.theirs):
+            daemon.wait_state("failing", "FATAL")
 
 
 def test_stdin_arrives(pair: Pair) -> None:
@@ -290,7 +298,9 @@ def test_stdin_arrives(pair: Pair) -> None:
 
 
 def test_what_ends_at_once_may_be_started_again(pair: Pair) -> None:
-    pair.agree(call("supervisor.startProcess", "done"))
+    start = call("supervisor.startProcess", "done")
+    assert start(pair.ours) is True
+    assert soon(start, lambda answer: answer is True)(pair.theirs) is True, "where it does not see the end at once"
     for daemon in (pair.ours, pair.theirs):
         daemon.wait_state("done", "EXITED")
     pair.agree(call("supervisor.getProcessInfo", "done"))
@@ -415,9 +425,9 @@ def test_all_of_them(supervisors: Supervisors) -> None:
     for daemon in (both.ours, both.theirs):
         for name in ("talker", "g:a"):
             daemon.wait_state(name, "RUNNING")
-        wait_for(lambda daemon=daemon: daemon.rpc.supervisor.readProcessStderrLog("talker", 0, 0))
+        wait_for(lambda daemon=daemon: all(read(daemon) for read in TALKED))
     both.agree(call("supervisor.clearAllProcessLogs"))
-    both.agree(lambda daemon: [call(f"supervisor.readProcess{name}Log", "talker", 0, 0)(daemon) for name in LOGS])
+    both.agree(lambda daemon: [read(daemon) for read in TALKED])
     both.agree(call("supervisor.clearAllProcessLogs", "x"))
     both.agree(call("supervisor.startAllProcesses"))
     both.agree(Daemon.states)
@@ -425,9 +435,6 @@ def test_all_of_them(supervisors: Supervisors) -> None:
     for name in ("missing", "folder", "plainfile", "unbalanced", "failing"):
         both.agree(call("supervisor.getProcessInfo", name))
     both.agree(call("supervisor.startAllProcesses", "yes", "no"))
-
-
-LOGS = ("Stdout", "Stderr")
 
 
 def test_all_of_them_without_waiting(supervisors: Supervisors) -> None:

@@ -109,6 +109,9 @@ def test_captured_and_logged_in_their_order(pair: Pair, channel: str) -> None:
 
 @pytest.mark.parametrize("name", ["out", "err"])
 def test_the_logs_hold_what_was_not_captured(pair: Pair, name: str) -> None:
+    last = {"out": "and then the end\n", "err": "comes behind, on a line\n"}[name]
+    for daemon in (pair.ours, pair.theirs):
+        wait_for(lambda daemon=daemon: daemon.read(name).endswith(last))
     pair.agree(lambda daemon: daemon.read(name))
 
 

@@ -43,11 +43,11 @@ startsecs = 0
 stopwaitsecs = 1
 
 [program:finishes]
-command = sh -c 'sleep 1.5; exit 2'
+command = sh -c 'sleep 4; exit 2'
 exitcodes = 0,2
 
 [program:surprises]
-command = sh -c 'sleep 1.5; exit 5'
+command = sh -c 'sleep 4; exit 5'
 autorestart = false
 
 [program:victim]
@@ -183,7 +183,7 @@ def test_the_end_of_output(supervisors: Supervisors) -> None:
         for name in ("both", "one"):
             daemon.wait_state(name, "RUNNING")
             daemon.rpc.supervisor.stopProcess(name)
-        wait_for(lambda: daemon.log.count("(stdout)>") == 3)
+        wait_for(lambda: (daemon.log.count("(stdout)>"), daemon.log.count("(stderr)>")) == (3, 2))
         lines = re.findall(r"DEBG (fd \d+ closed, stopped monitoring <.*\((?:stdout|stderr)\)>)", daemon.log)
         return sorted(
             re.sub(r"fd \d+", "fd N", re.sub(r"<.*\b(both|one|member)\b.*\(", r"<\1 (", line)) for line in lines
