@@ -1,7 +1,9 @@
 """What the tests stand on: tools of the machine, waiting for a condition, processes seen from outside."""
 
+import errno
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,6 +24,7 @@ from supervise.system.stdin import capable
 
 ROOT = Path(__file__).resolve().parents[1]
 CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24}  # linux/capability.h
+LOWEST_PORT, PORTS, WORKERS = 10_000, 2500, 8  # of `free_ports`: 10000 to 29999
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds: how long a condition may take on a machine that is busy with other things
 
@@ -83,14 +86,31 @@ def wait_for(probe: Callable[[], T | Literal[False] | None], what: str = "", tim
     pytest.fail(f"not within {timeout:g} s: {what or probe.__name__}{problem}")
 
 
+def _ports() -> Iterator[int]:
+    """Ports for one worker after the other, below those that the kernel gives by itself (ip_local_port_range)."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    begin = random.SystemRandom().randrange(PORTS)  # others may run tests on this machine, too
+    while True:
+        yield LOWEST_PORT + worker % WORKERS * PORTS + begin
+        begin = (begin + 1) % PORTS
+
+
+PORT = _ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """TCP ports of the loopback that nobody listens on now."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
+    """TCP ports that nobody listens on now, and that are given to nobody else before they are used."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    found: list[int] = []
+    while len(found) < count:
+        port = next(PORT)
+        try:
+            socket.create_server(("", port), family=family, dualstack_ipv6=family == socket.AF_INET6).close()
+            found.append(port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return found
 
 
 def descriptors(pid: int) -> list[str]:

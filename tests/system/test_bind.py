@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervise.system.bind import OwnerError, bind_inet, bind_unix, is_at, protect, remove
-from tests.tools import need_root
+from tests.tools import free_ports, need_root
 
 
 def reachable(path: Path) -> bool:
@@ -120,7 +120,9 @@ def test_addresses() -> None:
 
 
 def test_both_families_at_one_port() -> None:
-    with bind_inet(socket.AF_INET6, ("::", 0, 0, 0), backlog=5, only_v6=True) as six:
-        port = six.getsockname()[1]
-        with bind_inet(socket.AF_INET, ("0.0.0.0", port), backlog=5) as four:
-            assert four.getsockname()[1] == port
+    (port,) = free_ports(1)
+    with (
+        bind_inet(socket.AF_INET6, ("::", port, 0, 0), backlog=5, only_v6=True) as six,
+        bind_inet(socket.AF_INET, ("0.0.0.0", port), backlog=5) as four,
+    ):
+        assert six.getsockname()[1] == four.getsockname()[1] == port
