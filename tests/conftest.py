@@ -1,10 +1,12 @@
 """Fixtures for every test: directories, running daemons, and which of the two supervisors."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.daemons", "tests.tools", "tests.compat.pair")
 
@@ -14,6 +16,20 @@ from tests.daemons import KINDS, Kind, Supervisors
 # A shell starts what is to run in the background with these ignored, and everything that we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+# A machine that is busy with other things is no reason to fail; the rest is as hypothesis has it here or in CI.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _logger() -> Iterator[None]:
+    """Which lines a test sees does not depend on what was the main log of one before it, in the same process."""
+    logger = logging.getLogger("supervise")
+    level, propagate, handlers = logger.level, logger.propagate, [*logger.handlers]
+    yield
+    logger.setLevel(level)
+    logger.propagate, logger.handlers[:] = propagate, handlers
 
 
 @pytest.fixture
