@@ -1,6 +1,7 @@
 """The pidfile as a lock."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,7 +69,7 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
 def test_a_forked_child_holds_it_too(tmp_path: Path) -> None:
     path = tmp_path / "d.pid"
     own = PidFile.acquire(str(path))
-    if os.fork() == 0:
+    if (pid := os.fork()) == 0:
         own.write()
         time.sleep(1000)
     try:
@@ -76,8 +77,8 @@ def test_a_forked_child_holds_it_too(tmp_path: Path) -> None:
         with pytest.raises(LockedError):
             PidFile.acquire(str(path))
     finally:
-        subprocess.run(["kill", "-9", *Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()])
-        os.wait()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_who_removes_another_ones_file_is_not_us(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_who_is_taken_is_told_of_to_nobody() -> None:
             own.watch(watched, lambda *_: pytest.fail("told"))
             os.kill(watched, signal.SIGKILL)
             for pid in (watched, unknown):
-                own.take(pid)
+                own.take(pid, LONG)
                 with pytest.raises(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
             assert await end(own, start("true")) == (0, False)

@@ -73,6 +73,20 @@ def to(target: str) -> Callable[[], Connection]:
     return lambda: connect(target, by_newline)
 
 
+def told(caplog: pytest.LogCaptureFixture, target: str) -> list[str]:
+    """What the log says about that server."""
+    return [record.getMessage() for record in caplog.records if target in record.getMessage()]
+
+
+def hears_the_end(sender: Sender) -> bool:
+    """Whether the end of its connection has come through the network, if such a thing comes at all."""
+    connection = sender._connection
+    assert connection is not None
+    if connection.sock.type == socket.SOCK_DGRAM:
+        return True
+    return connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+
+
 def started(target: str, closing: list[Callable[[], None]]) -> Sender:
     sender = Sender(target, to(target))
     closing += [sender.join, sender.close]
@@ -88,6 +102,7 @@ def serve(kind: str, where: Path, port: int, closing: list[Callable[[], None]]) 
     else:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # for what comes while it has no processor
         sock.bind(("127.0.0.1", port))
         target = f"{kind}://127.0.0.1:{port}"
     server = Collector(sock)
@@ -120,14 +135,16 @@ def test_a_server_that_goes_and_comes_back_gets_the_rest(
     wait_for(lambda: server.got == b"one\n")
     closing.remove(server.close)
     server.close()
+    wait_for(lambda: hears_the_end(sender))
     sender.put(entry("two\n"))
     wait_for(lambda: sender.problem, "noticed")
     sender.put(entry("three\n"))
     server, _ = serve(kind, tmp_path / "log", port, closing)
     wait_for(lambda: server.got == b"two\nthree\n", repr(server.got))
     wait_for(lambda: not sender.problem)
+    wait_for(lambda: len(told(caplog, target)) > 1)
     assert sender.dropped == 0
-    said = [record.getMessage() for record in caplog.records]
+    said = told(caplog, target)
     assert len(said) == 2
     assert said[0].startswith(f"cannot send to {target}: ")
     assert said[1] == f"sending to {target} again; 0 lines were lost"
@@ -144,7 +161,7 @@ def test_a_dead_server_costs_a_bounded_queue_and_is_told_once(
     wait_for(lambda: sender.problem)
     assert sender.dropped == dropped
     time.sleep(0.3)  # a few more attempts
-    assert len(caplog.records) == 1
+    assert len(told(caplog, target)) == 1
     server, _ = serve("dgram", tmp_path / "nobody", 0, closing)
     wait_for(lambda: len(server.got) > QUEUE // 2, "what was queued")
 
@@ -161,14 +178,15 @@ def test_a_server_that_takes_nothing_holds_up_nobody(
         time.sleep(0.002)
     assert sender.dropped > 0
     wait_for(lambda: "takes nothing" in sender.problem)
-    began = time.monotonic()
     sender.close()
     sender.join()
-    assert not sender.busy
-    assert time.monotonic() - began < 30
+    wait_for(lambda: not sender.busy)
 
 
-def test_udp_to_nobody_is_noticed_and_goes_on(closing: list[Callable[[], None]]) -> None:
+def test_udp_to_nobody_is_noticed_and_goes_on(
+    closing: list[Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLED", 3600.0)  # else the count of what was lost begins anew
     (port,) = free_ports(1)
     sender = started(f"udp://127.0.0.1:{port}", closing)
 

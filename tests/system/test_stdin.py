@@ -36,9 +36,8 @@ def test_a_process_that_closed_or_replaced_its_stdin() -> None:
             children = Path(f"/proc/{victim}/task/{victim}/children")
             if "|" in command:  # the second half of the pipeline has another pipe
                 victim = int(wait_for(lambda path=children: path.read_text().split()[1:])[0])
-            else:
-                comm = Path(f"/proc/{victim}/comm")
-                wait_for(lambda path=comm: path.read_text() == "sleep\n")
+            comm = Path(f"/proc/{victim}/comm")
+            wait_for(lambda path=comm: path.read_text() == "sleep\n")
             with pytest.raises(BrokenPipeError):
                 stdin.write(victim, b"x")
             if victim != process.pid:

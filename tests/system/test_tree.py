@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from supervise.system.tree import MARK, Session, Sweeper, describe, leftovers
-from tests.tools import alive, wait_for
+from tests.tools import ROOT, alive, wait_for
 
 LONG = 30.0
 
@@ -43,7 +44,8 @@ def session(tmp_path: Path) -> Iterator[Callable[[str], Shell]]:
     yield make
     for one in made:
         for member in leftovers([Session(one.sid)]):
-            os.kill(member.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended, as a short sleep does
+                os.kill(member.pid, signal.SIGKILL)
 
 
 def sweep(sid: int, *signals: int, pause: float = 0.2) -> None:
@@ -164,14 +166,19 @@ def test_who_left_the_session_is_known_by_the_mark(session: Callable[[str], Shel
     one = session("; ".join(starts))
     one.pids(2)
     ours, other = (int((one.place / f"{mark}.pid").read_text()) for mark in ("me-web", "me-web2"))
-    wait_for(lambda: os.getsid(ours) == ours and os.getsid(other) == other)
+    wait_for(lambda: is_sleep(ours) and is_sleep(other))
     tree = Session(None, "me-web")
-    wait_for(lambda: leftovers([tree]))
     assert [member.pid for member in leftovers([tree])] == [ours]
     tree.kill()
     wait_for(lambda: not alive(ours))
     assert alive(other)
     os.kill(other, signal.SIGKILL)
+
+
+def is_sleep(pid: int) -> bool:
+    """It has been executed. While that happens no environment can be seen."""
+    words, environ = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+    return words == b"sleep\0001000\0" and environ != b""
 
 
 def test_we_are_no_part_of_our_trees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +187,12 @@ def test_we_are_no_part_of_our_trees(monkeypatch: pytest.MonkeyPatch) -> None:
         "print(tree.has(os.getpid()), tree.has(os.getppid()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | {MARK: "me-web"}, text=True, capture_output=True, check=True
+        [sys.executable, "-c", script],
+        env=os.environ | {MARK: "me-web"},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
     )
     assert done.stdout == "False False\n"
 
