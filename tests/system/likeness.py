@@ -131,7 +131,7 @@ CHANGES: dict[str, Callable[[], object]] = {
 
 
 def main(change: str) -> None:
-    forking.SLOW = forking.QUICK = 60.0
+    forking.SLOW = forking.QUICK = forking.PATIENCE = 60.0
     if (three := os.memfd_create("three")) != 3:
         os.dup2(three, 3, inheritable=False)
     loop = asyncio.new_event_loop()

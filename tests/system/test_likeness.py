@@ -1,5 +1,6 @@
 """A program cannot see which way it was started, whatever the daemon was started with, and becomes later."""
 
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ STARTERS = (
     "nohup",
     "nice -n 5 ionice -c 2 -n 7",
     "chrt -b 0",
-    "taskset 1",
+    f"taskset -c {min(os.sched_getaffinity(0))}",
     "choom -n 100 --",
     "prlimit --core=0 --rttime=1000000 --nofile=400 --stack=20000000",
     "setarch -R",

@@ -10,7 +10,7 @@ import pytest
 
 from supervise.config.model import SocketConfig
 from supervise.system.listening import ListenError, Listening, listen
-from tests.tools import free_ports, need_root
+from tests.tools import free_ports, need_root, wait_for
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def refused(config: SocketConfig) -> str:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(ListenError) as caught:
         listen(config)
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    wait_for(lambda: set(os.listdir("/proc/self/fd")) <= set(before), "a resolver may be slow to give up")
     return str(caught.value)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from supervise.system import names
 from supervise.system.names import addresses
+from tests.tools import wait_for
 
 
 def test_numbers_and_names() -> None:
@@ -16,6 +17,11 @@ def test_numbers_and_names() -> None:
     for name in ("no.such.host.invalid", "a" * 70 + ".example"):
         with pytest.raises(OSError, match=r"."):
             addresses(name, 9001)
+    wait_for(lambda: not asking(), "a resolver may be slow to give up")
+
+
+def asking() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "names"]
 
 
 def test_a_resolver_that_hangs_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +38,4 @@ def test_a_resolver_that_hangs_holds_nobody_up_for_long(monkeypatch: pytest.Monk
         addresses("localhost", 9001)
     assert addresses("127.0.0.1", 9001)
     go.set()
+    wait_for(lambda: not asking())

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from supervise.config.model import ServerConfig
+from supervise.system import accounts
 from supervise.system.sockets import IN_USE, Listener, SocketError, listen, listen_all
-from tests.tools import free_ports, need_root
+from tests.tools import free_ports, need_root, wait_for
 
 
 def unix(path: Path | str, **options: Any) -> ServerConfig:
@@ -49,7 +50,7 @@ def refused(config: ServerConfig) -> str:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(SocketError) as caught:
         listen(config)
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    wait_for(lambda: set(os.listdir("/proc/self/fd")) <= set(before), "a resolver may be slow to give up")
     return str(caught.value)
 
 
@@ -79,8 +80,9 @@ def test_owner(tmp_path: Path, opened: list[Listener]) -> None:
     assert (found.st_uid, found.st_gid) == (65534, os.getegid())
 
 
-def test_an_owner_that_may_not_be_given(place: Path) -> None:
+def test_an_owner_that_may_not_be_given(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_root()
+    monkeypatch.setattr(accounts, "PATIENCE", 60.0)
     place.chmod(0o777)
     os.seteuid(65534)
     try:
