@@ -72,7 +72,10 @@ def process(supervisor: Supervisor, name: str) -> Process:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds that no event of a process announces."""
     async with asyncio.timeout(PATIENCE):
-        while not condition():
+        while True:
+            with suppress(FileNotFoundError):  # it is made soon
+                if condition():
+                    return
             await asyncio.sleep(0.005)
 
 

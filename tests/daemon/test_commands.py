@@ -16,7 +16,7 @@ from supervise.daemon.lifecycle import Lifecycle
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.update import Updater
 from supervise.errors import CommandError, Fault, NeverError, NotInTimeError
-from tests.daemon.running import group, reach, run, sh, supervising
+from tests.daemon.running import eventually, group, reach, run, sh, supervising
 
 SLEEP = "exec sleep 1000"
 
@@ -71,7 +71,7 @@ def test_what_is(tmp_path: Path) -> None:
 
 def test_waiting(tmp_path: Path) -> None:
     async def story() -> None:
-        failing = sh("bad", "exit 1", startretries=0, startsecs=5)
+        failing = sh("bad", "exit 1", startretries=0, startsecs=600)
         async with commanding(tmp_path, group(sh("p", SLEEP)), group(failing)) as commands:
             assert (await commands.wait_for("p", "running", 30)).statename == "RUNNING"
             with pytest.raises(NotInTimeError, match=r"p is RUNNING, not stopped, after 0\.05 seconds"):
@@ -128,6 +128,7 @@ def test_logs(tmp_path: Path) -> None:
         config = sh("p", "echo one; exec sleep 1000", stdout_logfile=str(tmp_path / "out"))
         async with commanding(tmp_path, group(config)) as commands:
             await commands.wait_for("p", "running", 30)
+            await eventually(lambda: (tmp_path / "out").read_bytes() == b"one\n")
             assert await commands.tail_log("p", "stdout", 0, 100) == (b"one\n", 4, False)
             assert await commands.tail_lines("p", "stdout", 5) == b"one\n"
             assert [result.status for result in await commands.rotate_logs(["p"])] == [Fault.SUCCESS]

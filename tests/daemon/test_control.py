@@ -1,6 +1,7 @@
 """Start, stop, restart and signal as operators order them, against real processes."""
 
 import asyncio
+import dataclasses
 import logging
 import subprocess
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_many_at_once(tmp_path: Path) -> None:
     [
         ("/no/such", {}, "NO_FILE: can't find command '/no/such'"),
         ("/etc/passwd", {}, "NOT_EXECUTABLE: command at '/etc/passwd' is not executable"),
-        ("sh -c 'exit 1'", {"startsecs": 5}, "SPAWN_ERROR: p"),
+        ("sh -c 'exit 1'", {"startsecs": 600}, "SPAWN_ERROR: p"),
         ("sleep 1000", {"directory": "/no/such"}, "SPAWN_ERROR: p"),
     ],
 )
@@ -86,13 +87,15 @@ def test_backoff_counts_as_started_unless_it_is_to_be_now(tmp_path: Path) -> Non
     flag = tmp_path / "flag"
 
     async def story() -> None:
-        config = sh("p", f"test -e {flag} && exec sleep 1000", startsecs=0.3, startretries=100)
+        config = sh("p", f"test -e {flag} && exec sleep 1000", startsecs=600, startretries=100)
         async with supervising(tmp_path, group(config)) as supervisor:
-            verbs = Control(supervisor)
+            verbs, one = Control(supervisor), process(supervisor, "p")
             assert brief(await verbs.start(["p"], True, False)) == ["start p SPAWN_ERROR: p"]
             assert brief(await verbs.start(["p"], True, False)) == ["start p ALREADY_STARTED: p"]
             flag.touch()
+            one.machine.config = dataclasses.replace(config, startsecs=0.3)  # what runs from now on is quick to count
             assert brief(await verbs.start(["p"], True, now=True)) == ["start p OK"]
+            assert one.state is State.RUNNING
 
     run(story)
 
@@ -142,8 +145,11 @@ def test_restart_of_the_running_leaves_the_others_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_removed_before_its_turn_is_not_started(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+
     async def story() -> None:
-        stubborn = sh("b", "trap '' TERM; echo; while :; do sleep 1; done", stopwaitsecs=0.5)
+        last = f"while ! test -e {go}; do sleep 0.02; done; exit"
+        stubborn = sh("b", f"trap '{last}' TERM; echo; while :; do sleep 0.02; done", stopwaitsecs=600)
         async with supervising(tmp_path, group(sh("a", SLEEP)), group(stubborn)) as supervisor:
             verbs, one = Control(supervisor), process(supervisor, "a")
             await verbs.start(["all"], True, False)
@@ -151,6 +157,7 @@ def test_what_is_removed_before_its_turn_is_not_started(tmp_path: Path) -> None:
             restart = asyncio.ensure_future(verbs.restart(["all"], wait=True, only_running=False))
             await reach(supervisor, "a", State.STOPPED)
             supervisor.remove_group("a")
+            go.touch()
             assert brief(await restart)[2:] == ["start a BAD_NAME: a", "start b OK"]
             assert one.state is State.STOPPED
 
@@ -224,12 +231,15 @@ def test_a_long_stop_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, m
     monkeypatch.setattr(control, "STOP_NOTICE", 0.05)
 
     async def story() -> None:
-        deaf = sh("p", "trap '' TERM; echo deaf; while :; do sleep 0.02; done", stopwaitsecs=0.3)
+        go = tmp_path / "go"
+        deaf = sh("p", f"trap '' TERM; echo deaf; while ! test -e {go}; do sleep 0.02; done", stopwaitsecs=600)
         async with supervising(tmp_path, group(deaf)) as supervisor:
             verbs = Control(supervisor)
             await verbs.start(["p"], True, False)
             await eventually(lambda: b"deaf" in process(supervisor, "p").logs.stdout.tail_ring())
-            assert (await verbs.stop(["p"], True))[0].status is Fault.SUCCESS
-        assert "waiting for p to stop" in caplog.messages
+            stopping = asyncio.create_task(verbs.stop(["p"], True))
+            await eventually(lambda: "waiting for p to stop" in caplog.messages)
+            go.touch()
+            assert (await stopping)[0].status is Fault.SUCCESS
 
     run(story)

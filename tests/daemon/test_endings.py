@@ -66,7 +66,7 @@ def test_listeners_hear_of_its_end_before_they_hear_of_the_daemons(tmp_path: Pat
 
 @pytest.mark.parametrize(("command", "status"), [("exit 7", 7), ("exit 0", 1)])
 def test_giving_up_does_too(tmp_path: Path, command: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    config = sh("main", command, startsecs=5, startretries=0, on_fatal=OnEnd.SHUTDOWN)
+    config = sh("main", command, startsecs=600, startretries=0, on_fatal=OnEnd.SHUTDOWN)
     assert ends_with(tmp_path, group(config)) == status
     assert f"main is FATAL (exit status {command[-1]}): shutting down" in caplog.messages
 

@@ -20,7 +20,7 @@ def tell(supervisor: Supervisor, name: str) -> dict[str, object]:
 
 def test_a_life(tmp_path: Path) -> None:
     async def story() -> None:
-        config = sh("p", "echo about to crash >&2; exit 3", startsecs=5, startretries=1)
+        config = sh("p", "echo about to crash >&2; exit 3", startsecs=600, startretries=1)
         async with supervising(tmp_path, group(config)) as supervisor:
             assert tell(supervisor, "p")["summary"] == "not started yet"
             supervisor.tell(process(supervisor, "p"), Start())

@@ -63,7 +63,7 @@ def test_rotation_is_followed_without_loss(tmp_path: Path) -> None:
     async def run() -> None:
         path, lines = tmp_path / "log", [b"line %05d\n" % number for number in range(3000)]
         file = LogFile(str(path), 2000, 1000)
-        file.write(b"")
+        file.write(b"begun\n")
         bell = Bell(asyncio.get_running_loop())
 
         def write() -> None:
@@ -73,9 +73,9 @@ def test_rotation_is_followed_without_loss(tmp_path: Path) -> None:
             file.close()
 
         thread = threading.Thread(target=write)
-        async with aclosing(follow_file(str(path), bell, 0)) as items:
+        async with aclosing(follow_file(str(path), bell, 6)) as items:
+            assert await anext(items) == b"begun\n"
             reading = asyncio.create_task(collect(items, sum(map(len, lines))))
-            await asyncio.sleep(0.05)
             thread.start()
             assert await reading == b"".join(lines)
         thread.join()
@@ -156,11 +156,11 @@ def test_a_file_that_may_not_be_opened_is_waited_for(tmp_path: Path) -> None:
 def test_a_large_file_comes_in_pieces(tmp_path: Path) -> None:
     async def run() -> None:
         path, data = tmp_path / "log", os.urandom(1_000_000)
-        path.write_bytes(data)
+        path.write_bytes(data + b"begun\n")
         bell = Bell(asyncio.get_running_loop())
-        async with aclosing(follow_file(str(path), bell, 0)) as items:
+        async with aclosing(follow_file(str(path), bell, 6)) as items:
+            assert await anext(items) == b"begun\n"
             reading = asyncio.create_task(collect(items, len(data)))
-            await asyncio.sleep(0.05)
             with path.open("ab") as file:
                 file.write(data)
             bell.ring()

@@ -42,7 +42,7 @@ def record(pid: int) -> dict[str, Any]:
 
 
 def test_all_of_its_session_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(leftovers, "PATIENCE", 0.3)
+    monkeypatch.setattr(leftovers, "PATIENCE", 2)
     with killed(start("(trap '' TERM; echo deaf; while :; do sleep 0.02; done) & exec sleep 1000")) as child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -88,8 +88,9 @@ def test_it_is_asked_by_the_signal_that_is_configured() -> None:
         assert child.wait(30) == 7
 
 
-def test_all_are_ended_at_the_same_time(tmp_path: Path) -> None:
+def test_all_are_ended_at_the_same_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither ends before the other has been told to."""
+    monkeypatch.setattr(leftovers, "PATIENCE", 50)
     last = "touch {0}; while ! test -e {1}; do sleep 0.02; done; exit 7"
     script = f"trap '{last}' TERM; echo ready; while :; do sleep 0.02; done"
     with (

@@ -127,14 +127,15 @@ def test_long_waits_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, m
     monkeypatch.setattr(lifecycle_module, "DIE_NOTICE", 0.05)
 
     async def story() -> None:
-        script = "trap '' TERM; echo deaf; while :; do sleep 0.02; done"
-        files = Files(*(group(sh(name, script, stopwaitsecs=0.4)) for name in "ab"))
+        script = f"trap '' TERM; echo deaf; while ! test -e {tmp_path}/go; do sleep 0.02; done"
+        files = Files(*(group(sh(name, script, stopwaitsecs=600)) for name in "ab"))
         async with living(tmp_path, files) as (supervisor, life):
             for name in "ab":
                 await eventually(lambda name=name: b"deaf" in process(supervisor, name).logs.stdout.tail_ring())
             life.shutdown()
+            await eventually(lambda: caplog.messages.count("waiting for a, b to die") > 1)
+            (tmp_path / "go").touch()
             await asyncio.wait_for(life.ended.wait(), 30)
-        assert "waiting for a, b to die" in caplog.messages
 
     run(story)
 

@@ -74,7 +74,7 @@ def test_the_next_one_goes_on(tmp_path: Path) -> None:
         group(sh("up", "echo one; read x; echo two; exec sleep 1000", stdout_logfile=str(tmp_path / "up.log"))),
         group(sh("down", SLEEP, autostart=False)),
         group(sh("stopped", SLEEP)),
-        group(sh("failing", "exit 3", startsecs=5, startretries=100)),
+        group(sh("failing", "exit 3", startsecs=600, startretries=100)),
         group(sh("dies", SLEEP)),
     ]
 

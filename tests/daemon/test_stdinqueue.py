@@ -79,8 +79,9 @@ def test_what_waits_for_a_process_that_ends_is_dropped(tmp_path: Path) -> None:
 
 def test_a_process_that_closed_its_stdin(tmp_path: Path) -> None:
     async def story() -> None:
-        async with supervising(tmp_path, group(sh("p", "exec <&-; sleep 1000"))) as supervisor:
+        async with supervising(tmp_path, group(sh("p", "exec <&-; echo closed; exec sleep 1000"))) as supervisor:
             stdin, pid = await running(supervisor)
+            await eventually(lambda: process(supervisor, "p").logs.stdout.tail_ring() == b"closed\n")
             before = len(os.listdir("/proc/self/fd"))
             with pytest.raises(BrokenPipeError):
                 StdinQueues(None).send(stdin, pid, b"x")

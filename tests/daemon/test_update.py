@@ -145,17 +145,17 @@ def test_added_removed_and_only_some(tmp_path: Path) -> None:
     run(story)
 
 
-DEAF = "trap '' TERM; while :; do sleep 0.05; done"
-
-
 def test_what_other_clients_do_meanwhile(tmp_path: Path) -> None:
     """While an update waits for a slow stop, others add and remove groups: nothing runs twice or is lost."""
 
     async def story() -> None:
-        slow = [sh(f"slow-{i}", DEAF, group_name="slow", stopwaitsecs=0.3) for i in range(2)]
+        deaf, go = "trap '' TERM; echo deaf; while ! test -e {0}; do sleep 0.02; done", tmp_path / "go"
+        slow = [sh(f"slow-{i}", deaf.format(go), group_name="slow", stopwaitsecs=600) for i in range(2)]
         a, b, old, changed = group(sh("a", SLEEP)), group(sh("b", SLEEP)), group(*slow), group(*slow[:1])
         async with supervising(tmp_path, a, old) as supervisor:
             files, updater = await begin(supervisor, a, old)
+            for one in supervisor.groups["slow"].processes.values():
+                await eventually(lambda one=one: one.logs.stdout.tail_ring() == b"deaf\n")
             files.groups = [b, changed]
             updating = asyncio.create_task(updater.update([], dry_run=False))
             await reach(supervisor, "slow:slow-1", State.STOPPING)
@@ -163,7 +163,10 @@ def test_what_other_clients_do_meanwhile(tmp_path: Path) -> None:
             updater.add("b")
             await reach(supervisor, "b", State.RUNNING)
             before, removed = pids(supervisor)["b"], list(supervisor.groups["slow"].processes.values())
-            await supervisor.stop(removed)
+            stopping = asyncio.create_task(supervisor.stop(removed))
+            await eventually(lambda: all(one.state is State.STOPPING for one in removed))
+            go.touch()
+            await stopping
             updater.remove("slow")
             await updating
             assert pids(supervisor) == {"b": before}
@@ -242,7 +245,7 @@ def test_a_member_that_cannot_be_ended_is_not_forgotten(tmp_path: Path) -> None:
 
 def test_update_ends_a_backoff(tmp_path: Path) -> None:
     async def story() -> None:
-        old = group(sh("p", "exit 1", startretries=1000, startsecs=10))
+        old = group(sh("p", "exit 1", startretries=1000, startsecs=600))
         async with supervising(tmp_path, old) as supervisor:
             files = Files()
             updater = Updater(supervisor, config(old), files.load)
