@@ -62,10 +62,10 @@ def test_format_and_levels(tmp_path: Path) -> None:
 def test_lines_from_before_it_was_open(tmp_path: Path) -> None:
     async def run() -> None:
         logs = Logs(asyncio.get_running_loop(), childlogdir=str(tmp_path), identifier="supervisor")
-        main_log = install()
+        main_log, before = install(), set(threading.enumerate())
         for number in range(EARLY + 10):
             log.warning("early %d", number)
-        assert not threading.active_count() > 1 + len([t for t in threading.enumerate() if t.daemon])
+        assert set(threading.enumerate()) <= before, "no thread before a fork"
         main_log.open(config(tmp_path / "log"), logs)
         await main_log.confirm()
         log.warning("late")

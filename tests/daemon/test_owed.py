@@ -1,5 +1,7 @@
 """What is owed a start gets it from the next daemon. (With real daemons: tests/e2e/test_survival.)"""
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,8 @@ from supervise.daemon.owed import make_good, owed
 from supervise.daemon.supervisor import Supervisor
 from supervise.system.handover import Handover
 from supervise.system.journal import Journal
-from tests.daemon.running import group, process, reach, run, sh, supervising
+from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
+from tests.tools import children
 
 CONFIG = group(sh("p", "exec sleep 1000"), sh("q", "exec sleep 1000"))
 
@@ -43,8 +46,12 @@ def test_only_for_as_long_as_it_lasts(tmp_path: Path) -> None:
             assert owing(tmp_path) == {"p": False, "q": False}
             with owed(supervisor, [one]):
                 await supervisor.stop([other])
+                pid = one.machine.pid
                 supervisor.remove_group("p")
             assert owing(tmp_path) == {}
+            if pid is not None:  # nobody else would, now
+                os.kill(pid, signal.SIGKILL)
+                await eventually(lambda: pid not in children())
 
     run(story)
 

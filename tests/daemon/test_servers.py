@@ -61,7 +61,7 @@ def inet(port: int, host: str = "127.0.0.1", **options: Any) -> ServerConfig:
 async def greeted(config: ServerConfig) -> bool:
     """Whether a client is answered."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             opened = (
                 asyncio.open_unix_connection(config.file)
                 if config.file

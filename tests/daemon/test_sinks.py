@@ -4,7 +4,6 @@ import logging
 import os
 import resource
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.tools import wait_for
 def pump() -> Iterator[Pump]:
     pump = Pump()
     yield pump
-    assert pump.close()
+    assert pump.close(60)
 
 
 def write(pump: Pump, sink: Sink, data: bytes) -> int:
@@ -147,13 +146,11 @@ def test_a_slow_reader_stalls_nobody(pump: Pump, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     slow, quick = Sink(str(tmp_path / "fifo"), pump), Sink(str(tmp_path / "file"), pump)
     assert slow.is_stream is False  # not known before it is opened
-    before = time.monotonic()
     for _ in range(100):
         write(pump, slow, b"x" * 65536)
         assert write(pump, quick, b"hello") == 0
     assert slow.is_stream
     assert slow.total_dropped > 4 << 20
-    assert time.monotonic() - before < 60
     pump.call(slow.close)
     pump.call(quick.close)
     assert (tmp_path / "file").read_bytes() == b"hello" * 100
@@ -184,6 +181,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def test_a_hung_disk(pump: Pump, disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Others are served on, what is written meanwhile is kept within bounds, and comes in order when it thaws."""
+    others = set(threading.enumerate())
     sick = [Sink(str(disk.place / name), pump) for name in ("a", "b", "new")]
     well = Sink(str(tmp_path / "well"), pump)
     for sink in sick[:2]:
@@ -200,7 +198,7 @@ def test_a_hung_disk(pump: Pump, disk: Disk, tmp_path: Path, caplog: pytest.LogC
     for sink in sick:  # the second is on the same disk: it must not cost another thread
         assert write(pump, sink, b"1\n") == write(pump, sink, b"2\n") == 0
         assert sink.hanging
-    assert len([thread for thread in threading.enumerate() if thread.name == "logs"]) == 2
+    assert len([thread for thread in threading.enumerate() if thread.name == "logs" and thread not in others]) == 2
     assert sum(write(pump, sick[1], b"x" * 65536) for _ in range(96)) >= 96 * 65536 - LIMIT
     done: list[Exception] = []
 

@@ -20,7 +20,7 @@ def test_a_tick_for_each_period_that_the_clock_enters() -> None:
         seen: list[Tick] = []
         ticks = Ticks(seen.append)
         ticks.want({1, 2})  # shorter than any that listeners can have
-        await eventually(lambda: [tick.period for tick in seen].count(2) == 2)
+        await eventually(lambda: [tick.period for tick in seen].count(2) >= 2)
         ticks.close()
         for period in (1, 2):
             whens = [tick.when for tick in seen if tick.period == period]
