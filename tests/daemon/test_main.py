@@ -74,9 +74,9 @@ def test_signals_that_end_it(supervisors: Supervisors, number: signal.Signals) -
 
 
 def test_a_second_signal_breaks_nothing(supervisors: Supervisors) -> None:
-    stubborn = "[program:a]\ncommand = bash -c \"trap '' TERM; while :; do sleep 0.1; done\"\nstopwaitsecs = 2\n"
-    daemon = supervisors.start("supervise", stubborn)
-    daemon.wait_state("a", "RUNNING")
+    script = "trap '' TERM; touch {place}/deaf; while :; do sleep 0.1; done"
+    daemon = supervisors.start("supervise", f'[program:a]\ncommand = bash -c "{script}"\nstopwaitsecs = 5\n')
+    wait_for((daemon.place / "deaf").exists)
     daemon.process.terminate()
     daemon.wait_log("received SIGTERM")
     daemon.process.terminate()
@@ -392,12 +392,17 @@ def test_idle_means_asleep(supervisors: Supervisors) -> None:
     )
     wait_for(lambda: set(daemon.states().values()) == {"RUNNING"})
     daemon.disconnect()
-    time.sleep(1.5)
 
     def switches() -> dict[str, str]:
         tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
         return {task.name: (task / "status").read_text().partition("\nvoluntary_ctxt_switches:")[2] for task in tasks}
 
+    def still() -> bool:
+        before = switches()
+        time.sleep(1.5)
+        return switches() == before
+
+    wait_for(still, "what the start has begun is over")
     before = switches()
     time.sleep(3)
     assert switches() == before
@@ -429,7 +434,8 @@ def test_as_pid_1(supervisors: Supervisors) -> None:
 def test_orphans_are_reaped_elsewhere_too(supervisors: Supervisors) -> None:
     daemon = supervisors.start(
         "supervise",
-        '[program:a]\ncommand = bash -c "(sleep 0.2; exit 7) & exit 0"\nstartsecs = 0\nautorestart = false\n',
+        '[program:a]\ncommand = bash -c "(while kill -0 $$; do sleep 0.02; done; exit 7) & exit 0"\n'
+        "startsecs = 0\nautorestart = false\n",
     )
     daemon.wait_log("reaped unknown pid")
     daemon.wait_log("(exit status 7)")
@@ -472,6 +478,7 @@ def test_a_service_manager_hears_all(supervisors: Supervisors) -> None:
         assert manager.until("READY=1") == ["READY=1", f"MAINPID={daemon.pid}", "STATUS=1 running"]
         for _ in range(3):
             manager.until("WATCHDOG=1")
+        wait_for(lambda: "SUPERVISOR_ENABLED" in daemon.read("env") and daemon.read("env").endswith("\n"))
         assert "NOTIFY_SOCKET" not in daemon.read("env")
         assert "WATCHDOG" not in daemon.read("env")
         daemon.rpc.supervisor.stopProcess("a")

@@ -12,7 +12,20 @@ import pytest
 from tests.daemons import Daemon, Supervisors, configuration, sleepers
 from tests.tools import ROOT, wait_for
 
-SLOW = "[program:a]\ncommand = bash -c \"trap 'sleep 0.5; exit' TERM; while :; do sleep 0.05; done\"\nstartsecs = 0\n"
+# Ends when it was told to, and the test lets it.
+SLOW = """
+[program:a]
+command = bash -c "trap 'while ! test -e {place}/go; do sleep 0.02; done; exit' TERM; touch {place}/up;
+    while :; do sleep 0.02; done"
+startsecs = 0
+stopwaitsecs = 600
+"""
+
+
+def slow(supervisors: Supervisors) -> Daemon:
+    daemon = supervisors.start("supervise", SLOW)
+    wait_for((daemon.place / "up").exists)
+    return daemon
 
 
 def names(daemon: Daemon) -> set[str]:
@@ -32,37 +45,46 @@ def restarting(daemon: Daemon) -> bool:
 
 def test_a_hangup_during_a_reload_is_not_lost(supervisors: Supervisors) -> None:
     """The reload under way has read its files already; what was written after that must count, too."""
-    daemon = supervisors.start("supervise", SLOW)
+    daemon = slow(supervisors)
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_log("received SIGHUP")
     wait_for(lambda: restarting(daemon))
     daemon.configure(SLOW + "[program:b]\ncommand = sleep 1000\nstartsecs = 0\n")
     for _ in range(5):
         daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: daemon.log.count("received SIGHUP") > 1)
+    (daemon.place / "go").touch()
     wait_for(lambda: names(daemon) == {"a:a", "b:b"})
     assert daemon.stop() == 0
 
 
 def test_a_hangup_during_a_reload_by_a_client(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLOW)
+    daemon = slow(supervisors)
     daemon.rpc.supervisor.restart()
     wait_for(lambda: restarting(daemon))
     daemon.configure(SLOW + "[program:b]\ncommand = sleep 1000\nstartsecs = 0\n")
     daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_log("received SIGHUP")
+    (daemon.place / "go").touch()
     wait_for(lambda: names(daemon) == {"a:a", "b:b"})
 
 
 def test_the_end_comes_before_a_reload(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLOW)
+    daemon = slow(supervisors)
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: restarting(daemon))
-    assert daemon.stop() == 0
+    daemon.disconnect()
+    daemon.process.terminate()
+    daemon.wait_log("received SIGTERM")
+    (daemon.place / "go").touch()
+    assert daemon.stop(0) == 0
     assert not daemon.socket.exists()
     assert daemon.log.count("spawned: 'a'") == 1
 
 
 def test_every_signal_at_once(supervisors: Supervisors) -> None:
-    daemon = supervisors.start("supervise", SLOW)
+    daemon = slow(supervisors)
+    (daemon.place / "go").touch()
     for number in (signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2):
         os.kill(daemon.pid, number)
     assert daemon.stop(0) == 0
