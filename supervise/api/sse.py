@@ -1,7 +1,6 @@
 """Server-sent events (HTML standard, 9.2): every notification of the daemon's bus, as it happens."""
 
 import asyncio
-import dataclasses
 import enum
 from typing import Any
 
@@ -79,7 +78,7 @@ def document(item: Notification | Gap) -> tuple[str, dict[str, Any]]:
 
 
 def _data(item: Notification) -> dict[str, Any]:
-    found = {field.name: _plain(getattr(item, field.name)) for field in dataclasses.fields(item)}
+    found = {name: _plain(value) for name, value in item._asdict().items()}
     if isinstance(item, StateChanged):
         found["namespec"] = item.name if item.name == item.group else f"{item.group}:{item.name}"
     return found

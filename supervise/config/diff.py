@@ -3,7 +3,7 @@ and what concerns the daemon itself."""
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervise.config.declare import Change
 from supervise.config.model import AUTO, Config, GroupConfig, ProgramConfig
@@ -11,8 +11,7 @@ from supervise.config.model import AUTO, Config, GroupConfig, ProgramConfig
 LOG_FILES = ("stdout_logfile", "stderr_logfile")
 
 
-@dataclass(frozen=True)
-class Diff:
+class Diff(NamedTuple):
     """Names of groups: added and changed ones in the new order, removed ones in the old. False if nothing differs."""
 
     added: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ class OnEnd(enum.Enum):
 ON_END = Type("none or shutdown", choice(OnEnd), enum=tuple(each.value for each in OnEnd))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False, eq=False)
 class EndOptions:
     """Options of every program."""
 

@@ -30,7 +30,7 @@ def daemon(converter: Converter, section: Section, overrides: Mapping[str, str])
         uid, gid = _user(converter, section, values["user"])
     values |= {
         "environment": tuple(sorted(environment.items())),
-        "childlogdir": values["childlogdir"] or converter.machine.tempdir,
+        "childlogdir": values["childlogdir"] or converter.machine.tempdir(),
     }
     return DaemonConfig(**values, uid=uid, gid=gid), environment
 

@@ -1,8 +1,8 @@
 """The pipeline: files -> document -> values -> Config, with everything that is wrong."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from supervise.config import endpoints, programs, sockets, source
 from supervise.config.convert import Converter
@@ -16,8 +16,7 @@ from supervise.errors import ConfigError, ConfigErrors
 PLUGINS = ("rpcinterface", "ctlplugin")
 
 
-@dataclass(frozen=True)
-class Examination:
+class Examination(NamedTuple):
     """A configuration and what was found in it."""
 
     draft: Config  # what is wrong has its default there, or is missing

@@ -4,9 +4,7 @@ import dataclasses
 import grp
 import importlib
 import os
-import platform
 import pwd
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +74,16 @@ def _certificate(certfile: str, keyfile: str | None, client_ca: str | None) -> N
 
 def _tempdir() -> str:
     """Where temporary files go; where nothing can be written (a read-only container), where they would."""
+    import tempfile  # noqa: PLC0415  # 3 ms before the first program, and most configurations do not ask
+
     try:
         return tempfile.gettempdir()
     except FileNotFoundError:
         return "/tmp"
+
+
+def _node() -> str:
+    return os.uname().nodename
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +91,10 @@ class Machine:
     """The defaults are this machine, now. The callables raise KeyError for what does not exist."""
 
     environ: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(os.environ))
-    node: str = dataclasses.field(default_factory=platform.node)
+    node: str = dataclasses.field(default_factory=_node)
     cwd: str = dataclasses.field(default_factory=os.getcwd)
     uid: int = dataclasses.field(default_factory=os.getuid)
-    tempdir: str = dataclasses.field(default_factory=_tempdir)
+    tempdir: Callable[[], str] = _tempdir
     user_id: Callable[[str], int] = _user_id
     group_id: Callable[[str], int] = _group_id
     known_uid: Callable[[int], bool] = _known_uid

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
+import os
 from typing import NamedTuple
 
 SHA, SCRYPT = "{SHA}", "{SCRYPT}"
@@ -61,7 +61,7 @@ def parse(stored: str) -> Scrypt:
 
 def hashed(password: str) -> str:
     """The {SCRYPT} line for a password, with a salt of its own. Slow (0.2 s)."""
-    made = Scrypt(N, R, P, secrets.token_bytes(SALT), bytes(HASH))
+    made = Scrypt(N, R, P, os.urandom(SALT), bytes(HASH))
     salt, result = (base64.b64encode(part).decode() for part in (made.salt, made.of(password.encode())))
     return f"{SCRYPT}{N}${R}${P}${salt}${result}"
 

@@ -31,7 +31,7 @@ ON_PROTOCOL_ERROR = Type(
 EVENT_LENGTH = Type("auto, bytes or characters", choice(EventLength), enum=tuple(each.value for each in EventLength))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False, eq=False)
 class PoolOptions:
     """Options of [eventlistener:x] beside those of every program."""
 

@@ -1,4 +1,7 @@
-"""All kinds of sections and their options; here are declared those that are used up while a configuration is read."""
+"""All kinds of sections and their options; here are declared those that are used up while a configuration is read.
+
+Nothing is ever made of these classes, so they have none of the methods that take a dataclass most of its time.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from supervise.config.model import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class Inclusion:
     """The option that `source` follows while it reads."""
 
@@ -31,7 +34,7 @@ class Inclusion:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class Replication:
     """Options that say how many processes a section makes and how they are called; nothing of them is kept."""
 
@@ -47,7 +50,7 @@ class Replication:
     numprocs_start: int = option("The process_num of the first one.", values.INTEGER, 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class Members:
     """The option that a [group:x] turns into its processes."""
 
@@ -57,7 +60,7 @@ class Members:
     programs: tuple[str, ...] = option("The programs and fcgi-programs in it.", values.NAMES, ())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class FcgiSocket:
     """The options that become the socket of an fcgi-program."""
 
@@ -75,7 +78,7 @@ class FcgiSocket:
     socket_mode: int | None = option("The mode of a unix socket. Unset: 0700.", values.SOCKET_MODE, None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class NamedSocket:
     """The options that become a socket for the programs that name it."""
 
@@ -93,7 +96,7 @@ class NamedSocket:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(init=False, repr=False, eq=False)
 class PluginFactory:
     """The options that every plugin section has."""
 

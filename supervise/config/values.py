@@ -10,8 +10,7 @@ import re
 import shlex
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervise.config import environment
 from supervise.config.machine import Machine
@@ -249,8 +248,7 @@ def choice(kind: type[enum.Enum]) -> Callable[[str], enum.Enum]:
     return convert
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """A kind of option: how its text is read, what TOML may write natively, what the machine must have.
 
     `native` names JSON Schema types; a TOML string is always allowed too, and is read as the text of an INI file.

@@ -2,11 +2,14 @@
 
 *Events* are told to a process machine: orders and facts. *Effects* are what it asks for in return.
 *Notifications* are what the daemon publishes on its bus when something has changed.
+
+They are told apart by their class. `==` looks at the values alone: all these are named tuples, which are made in a
+fifth of the time that a dataclass takes, and they are made before the first program starts.
 """
 
 import enum
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 class State(enum.IntEnum):
@@ -42,13 +45,11 @@ AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
 # Events: orders.
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Bring the process up, and keep it up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """Bring the process down. With `restart`, bring it up again afterwards."""
 
     restart: bool = False
@@ -57,18 +58,15 @@ class Stop:
 # Events: facts reported by the shell.
 
 
-@dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(NamedTuple):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnFailed:
+class SpawnFailed(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(NamedTuple):
     """The process is gone. `status`: its exit code, minus the signal that killed it, or None where
     only an orphan's end was seen, not its code. `failure`: why we made it end; that is unexpected,
     whatever its code."""
@@ -78,20 +76,17 @@ class Exited:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(NamedTuple):
     """The answer to `Sweep`: nothing of that tree is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignalFailed:
+class SignalFailed(NamedTuple):
     """A signal could not be sent, though the process is there."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(NamedTuple):
     """The machine's deadline has passed. What that means depends on the state."""
 
 
@@ -101,21 +96,18 @@ Event: TypeAlias = Start | Stop | Spawned | SpawnFailed | Exited | Swept | Signa
 # Effects.
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Start the program; answer with `Spawned` or `SpawnFailed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Signal the process, or its whole process group; answer with `SignalFailed` if that fails."""
 
     signal: int
     group: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(NamedTuple):
     """Signal what there is of the tree whose leader `sid` is or was; answer with `Swept` when it is gone."""
 
     sid: int
@@ -143,8 +135,7 @@ Effect: TypeAlias = Spawn | Kill | Sweep | Changed
 # Notifications. `type` is supervisord's event type (compatibility: `supervisor.events.EventTypes`).
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(NamedTuple):
     """A process changed its state. `tries` counts failed starts in a row; `at` is wall-clock seconds."""
 
     group: str
@@ -161,20 +152,23 @@ class StateChanged:
         return f"PROCESS_STATE_{self.new.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class GroupAdded:
-    type: ClassVar[str] = "PROCESS_GROUP_ADDED"
+class GroupAdded(NamedTuple):
     group: str
 
+    @property
+    def type(self) -> str:
+        return "PROCESS_GROUP_ADDED"
 
-@dataclass(frozen=True, slots=True)
-class GroupRemoved:
-    type: ClassVar[str] = "PROCESS_GROUP_REMOVED"
+
+class GroupRemoved(NamedTuple):
     group: str
 
+    @property
+    def type(self) -> str:
+        return "PROCESS_GROUP_REMOVED"
 
-@dataclass(frozen=True, slots=True)
-class DaemonChanged:
+
+class DaemonChanged(NamedTuple):
     """The daemon began to serve (RUNNING) or to end (SHUTDOWN, RESTARTING)."""
 
     state: DaemonState
@@ -185,20 +179,20 @@ class DaemonChanged:
         return "SUPERVISOR_STATE_CHANGE_RUNNING" if running else "SUPERVISOR_STATE_CHANGE_STOPPING"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCommunication:
+class RemoteCommunication(NamedTuple):
     """A client's own event (`sendRemoteCommEvent`)."""
 
-    type: ClassVar[str] = "REMOTE_COMMUNICATION"
     kind: str
     data: str
 
+    @property
+    def type(self) -> str:
+        return "REMOTE_COMMUNICATION"
 
-@dataclass(frozen=True, slots=True)
-class Output:
+
+class Output(NamedTuple):
     """What a process wrote to `channel` ("stdout" or "stderr"), a piece at a time."""
 
-    PREFIX: ClassVar[str] = "PROCESS_LOG"
     group: str
     name: str
     pid: int
@@ -206,8 +200,13 @@ class Output:
     data: bytes
 
     @property
+    def kind(self) -> str:
+        """The event type without its channel."""
+        return "PROCESS_LOG"
+
+    @property
     def type(self) -> str:
-        return f"{self.PREFIX}_{self.channel.upper()}"
+        return f"{self.kind}_{self.channel.upper()}"
 
     @property
     def text(self) -> str:
@@ -218,15 +217,17 @@ class Output:
             return f"Undecodable: {self.data!r}"
 
 
-@dataclass(frozen=True, slots=True)
 class Communication(Output):
     """What a process wrote between the capture tokens, whole."""
 
-    PREFIX: ClassVar[str] = "PROCESS_COMMUNICATION"
+    __slots__ = ()
+
+    @property
+    def kind(self) -> str:
+        return "PROCESS_COMMUNICATION"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """A moment that the clock divides by `period`; `when` is wall-clock seconds. Listeners only, not the bus."""
 
     period: int
@@ -237,8 +238,7 @@ class Tick:
         return f"TICK_{self.period}"
 
 
-@dataclass(frozen=True, slots=True)
-class PluginEvent:
+class PluginEvent(NamedTuple):
     """An event of a type that a plugin has declared. `kinds`: the types above its own, besides EVENT."""
 
     type: str

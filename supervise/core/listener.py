@@ -13,8 +13,7 @@ reader. A result is handed out before it is judged: until `judged`, what follows
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 READY_LINE = b"READY\n"
 RESULT_START = b"RESULT "
@@ -52,20 +51,17 @@ TRANSITIONS: Mapping[ListenerState, Mapping[Token, ListenerState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BecameReady:
+class BecameReady(NamedTuple):
     """It can be sent an event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """It has answered; to be followed by `judged`."""
 
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """It broke the protocol. `line`: a result line without a usable length."""
 
     reason: str

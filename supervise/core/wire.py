@@ -6,7 +6,7 @@ the types that a configuration may name. A type is a kind of every type whose na
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervise.core.events import Notification, PluginEvent
 
@@ -43,8 +43,7 @@ ABSTRACT = frozenset(
 PERIODS: Mapping[str, int] = {"TICK_5": 5, "TICK_60": 60, "TICK_3600": 3600}  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event, encoded once for all pools. `serial` counts the events of a daemon that any pool has asked for."""
 
     serial: int

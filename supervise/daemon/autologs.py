@@ -3,14 +3,13 @@
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Set
 from pathlib import Path
 
 
 def auto_path(directory: str, identifier: str, process: str, channel: str) -> str:
     """A fresh name in supervisord's form."""
-    name = f"{process}-{channel}---{identifier}-{secrets.token_hex(4)}.log".replace("/", "_")
+    name = f"{process}-{channel}---{identifier}-{os.urandom(4).hex()}.log".replace("/", "_")
     return os.path.join(directory, name)
 
 

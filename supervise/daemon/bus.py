@@ -3,9 +3,8 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from supervise.core.events import Notification, Output
 
@@ -13,8 +12,7 @@ QUEUE = 1000  # notifications a subscriber may lag behind before it loses the ol
 BYTES = 10 << 20  # of data in them
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """A subscriber was too slow and has missed this many notifications."""
 
     missed: int

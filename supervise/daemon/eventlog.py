@@ -10,7 +10,6 @@ microsecond between a write and its record) must that listener be started again,
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from supervise.core.pool import Item
@@ -23,8 +22,7 @@ PREFIX = "events-"
 SLACK = 256 * 1024  # bytes that the file may grow by, and then by its own length, before it is written anew
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a listener stands."""
 
     stdin: int  # inodes of its pipes
@@ -93,7 +91,7 @@ class EventLog:
         """How a listener stands."""
         if (entry := self._standings.get(listener)) is None:
             return None
-        facts = {name: entry.facts[name] for name in Standing.__slots__ if name in entry.facts}
+        facts = {name: entry.facts[name] for name in Standing._fields if name in entry.facts}
         standing = Standing(**facts)
         return Stood(standing, entry.data, self._items.get(standing.item) if standing.item is not None else None)
 
@@ -124,8 +122,7 @@ class EventLog:
 
     def stand(self, listener: str, standing: Standing, said: bytes, settled: Item | None = None) -> None:
         """So a listener stands; with that an event is settled, perhaps."""
-        facts = {name: getattr(standing, name) for name in Standing.__slots__}
-        entry = Entry({"listener": listener, **facts}, said)
+        entry = Entry({"listener": listener, **standing._asdict()}, said)
         self._standings[listener] = entry
         if settled is None:
             self._add(entry)

@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from supervise.daemon.sinks import Sink
@@ -19,15 +18,13 @@ from supervise.system.logread import whole_characters
 PIECE = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """The reader was too slow, or the file was rotated too often: so many bytes were missed (0: an unknown number)."""
 
     missed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Truncated:
+class Truncated(NamedTuple):
     """The file was cut: what follows starts at its beginning."""
 
 

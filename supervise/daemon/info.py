@@ -8,7 +8,6 @@
 """
 
 import datetime
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple, cast
 
@@ -22,8 +21,7 @@ from supervise.errors import CommandError, Fault
 INT_MAX = 2**31 - 1  # XML-RPC integers are 32 bits wide; supervisord caps its times
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How a verb went for one process. `description`: "OK", or supervisord's fault string."""
 
     action: str
@@ -102,8 +100,7 @@ class ProcessInfo(NamedTuple):
     listener: ListenerInfo | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigInfo:
+class ConfigInfo(NamedTuple):
     """One configured process, whether its group is active or only known from the last reread."""
 
     config: ProgramConfig
@@ -112,8 +109,7 @@ class ConfigInfo:
     inuse: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonInfo:
+class DaemonInfo(NamedTuple):
     version: str
     supervisor_version: str
     api_version: str

@@ -9,10 +9,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervise.core.listener import Token
 from supervise.core.wire import Event
@@ -27,8 +26,7 @@ REJECTION = "RejectEvent"  # the exception by which a handler rejects, of whatev
 Answer = Callable[[Token], None]
 
 
-@dataclass(frozen=True, slots=True)
-class HandledEvent:
+class HandledEvent(NamedTuple):
     """What a handler gets as its first argument: as much of supervisord's event objects as its manual describes."""
 
     type: str
@@ -99,8 +97,7 @@ class Judge:
         thread.jobs.put(_Job(event, result, settle))
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     event: HandledEvent
     result: bytes
     settle: Callable[[Token, BaseException | None], None]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import AT_REST, Changed, State, StateChanged
@@ -20,8 +20,7 @@ from supervise.system.tree import Sweeper
 EXITS_KEPT = 5  # of each process, for `explain`
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """One end of a process, as `explain` tells it."""
 
     at: float  # wall-clock seconds

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from supervise.config.declare import Change
 from supervise.config.diff import Diff, classify, diff, same_frame
@@ -33,8 +34,7 @@ TEXTS = {
 STOPPING = frozenset({"remove", "restart"})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One thing that an update did, or would do. `text` is supervisorctl's line where it has one (no process)."""
 
     kind: str
@@ -65,7 +65,7 @@ class Updater:
         outdated = {name for name, group in groups.items() if any(map(is_outdated, group.processes.values()))}
         outdated.update(found.changed)
         changed = [each.name for each in self.config.groups if each.name in outdated]
-        return replace(found, changed=tuple(dict.fromkeys(changed)))
+        return found._replace(changed=tuple(dict.fromkeys(changed)))
 
     def add(self, name: str) -> None:
         """See `Commands.add`."""
@@ -225,7 +225,7 @@ class Updater:
         process = group.processes[step.process or ""]
         if not (_lives_on(process) if step.kind == "remove" else process.state is State.UNKNOWN):
             return step
-        return replace(step, kind="error", text=f"{step.text.partition(': ')[0]}: {TEXTS['error']}")
+        return step._replace(kind="error", text=f"{step.text.partition(': ')[0]}: {TEXTS['error']}")
 
     async def _replace(self, process: Process, config: ProgramConfig) -> None:
         """Stop, change, and start again what was up or starts by itself; nothing of what cannot be ended."""

@@ -15,8 +15,8 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 LONGEST = 200  # bytes of a directory's name; NAME_MAX is 255
@@ -24,8 +24,7 @@ LONGEST = 200  # bytes of a directory's name; NAME_MAX is 255
 log = logging.getLogger("supervise")
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroup:
+class Cgroup(NamedTuple):
     """A group: its directory, and its name as processes bear it (/proc/PID/cgroup). It need not exist any more."""
 
     path: str

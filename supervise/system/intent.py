@@ -20,7 +20,6 @@ import logging
 import mmap
 import os
 import re
-import secrets
 import stat
 import struct
 import time
@@ -80,7 +79,7 @@ class Intent:
             raise
         finally:
             os.close(fd)
-        self._nonce = bytes(secrets.choice(_RARE) for _ in range(4)) + secrets.token_bytes(4)
+        self._nonce = bytes(_RARE[byte % len(_RARE)] for byte in os.urandom(4)) + os.urandom(4)
         self._map[_NONCE : _NONCE + 8] = self._nonce
         _WORD.pack_into(self._map, _MAGIC, MAGIC)
         self._words = memoryview(self._map)[:48].cast("Q")

@@ -47,7 +47,7 @@ def relaxed(scratch: Path, environ: dict[str, str]) -> Machine:
         node="rocky51",
         cwd=str(scratch),
         uid=0,
-        tempdir="/tmp",
+        tempdir=lambda: "/tmp",
         user_id=number,
         group_id=number,
         known_uid=lambda uid: True,

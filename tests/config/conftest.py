@@ -23,7 +23,7 @@ def machine(tmp_path: Path) -> Machine:
         node="node7",
         cwd=str(tmp_path),
         uid=0,
-        tempdir="/tmp",
+        tempdir=lambda: "/tmp",
         user_id=USERS.__getitem__,
         group_id=USERS.__getitem__,
         known_uid=lambda uid: uid in USERS.values(),

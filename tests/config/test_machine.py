@@ -31,7 +31,7 @@ def test_where_no_temporary_file_can_be_made(monkeypatch: pytest.MonkeyPatch) ->
     """As in a read-only container: that is no reason not to start."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_get_candidate_names", lambda: iter(["no/such"] * 1000))
-    assert Machine().tempdir == "/tmp"
+    assert Machine().tempdir() == "/tmp"
 
 
 @pytest.mark.parametrize(

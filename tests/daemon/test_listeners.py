@@ -1,6 +1,5 @@
 """Listeners over the death of their daemon. (How they are talked to: test_dialogue.)"""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -65,14 +64,14 @@ def test_pipes_that_are_of_no_use_are_not_handed_on(tmp_path: Path) -> None:
             one.close()
             one.pool.log.put(item := Item(Event(0, "TICK_3600", b"when:0"), 0), [])
             length = len(one.pool.envelope(item, False))
-            doubtful = dataclasses.replace(stood.standing, item=0, length=length, unsent=length - 1, sure=False)
+            doubtful = stood.standing._replace(item=0, length=length, unsent=length - 1, sure=False)
             one.pool.log.stand("l", doubtful, b"")
             one.pool.handover = found
             one.adopt()
             assert one.cut_off
             assert found.held == {}
             one.pool.handover = Handover({"stdin-1": os.dup(0)})
-            one.pool.log.stand("l", dataclasses.replace(doubtful, stdin=1), b"")
+            one.pool.log.stand("l", doubtful._replace(stdin=1), b"")
             one.adopt()  # there is no other pipe
             assert one.cut_off
             assert one.pool.handover.held == {}
