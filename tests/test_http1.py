@@ -148,8 +148,10 @@ def test_silence(path: Path) -> None:
 
 def test_silence_in_the_middle(path: Path) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
-    with answering(path, answer, hold=True), ask(path, timeout=0.05) as it, pytest.raises(ServerError) as caught:
-        it.body()
+    with answering(path, answer, hold=True), ask(path) as it:
+        it.link.settimeout(0.05)  # that it begins is waited for longer
+        with pytest.raises(ServerError) as caught:
+            it.body()
     assert caught.value.reason == "timeout"
 
 

@@ -39,6 +39,11 @@ command = sleep 1000
 autostart = false
 startsecs = 2
 
+[program:starting]
+command = sleep 1000
+autostart = false
+startsecs = 3600
+
 [program:bad]
 command = /does/not/exist
 autostart = false

@@ -15,11 +15,12 @@ pytestmark = pytest.mark.xdist_group("api-page")
 
 @pytest.fixture(scope="module")
 def daemon(shared_supervisors: Supervisors) -> Daemon:
-    return shared_supervisors.start(
-        "supervise",
-        "[program:<b>&amp;\"']\ncommand=sleep 100\nstartsecs=0\n[program:bad]\ncommand=/does/<not>/exist\n",
-        "identifier = <script>alert(1)</script>",
-    )
+    odd = "[program:<b>&amp;\"']\ncommand = sleep 100\nstartsecs = 0\n"
+    bad = "[program:bad]\ncommand = /does/<not>/exist\nstartretries = 0\n"
+    daemon = shared_supervisors.start("supervise", odd + bad, "identifier = <script>alert(1)</script>")
+    daemon.wait_state("bad", "FATAL")
+    wait_for(lambda: "RUNNING" in daemon.states().values())
+    return daemon
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/?message=<script>", "/index.html?action=stopall"])
@@ -127,12 +128,13 @@ def test_buttons_fit_the_state(shared_supervisors: Supervisors) -> None:
         command = sleep 1000
         autostart = false
         [program:ending]
-        command = sh -c 'trap "" TERM; while :; do sleep 1; done'
+        command = sh -c 'trap "" TERM; echo deaf; while :; do sleep 1; done'
         startsecs = 0
         stopwaitsecs = 1000
     """
     daemon = shared_supervisors.start("supervise", programs, "shutdown_timeout = 1")
     daemon.wait_state("up", "RUNNING")
+    wait_for(lambda: daemon.rpc.supervisor.readProcessStdoutLog("ending", 0, 0))
     daemon.wait_state("ending", "RUNNING")
     daemon.rpc.supervisor.stopProcess("ending", False)
     page = daemon.request("GET", "/")[2]

@@ -218,9 +218,11 @@ def test_results_of_an_action(daemon: Daemon) -> None:
 
 
 def test_not_waiting(daemon: Daemon) -> None:
-    _, value = ask(daemon, "POST", "/processes/slow/start", {"wait": False})
+    _, value = ask(daemon, "POST", "/processes/starting/start", {"wait": False})
     assert value["results"][0]["fault"] == "SUCCESS"
-    assert ask(daemon, "GET", "/processes/slow")[1]["statename"] == "STARTING"
+    assert ask(daemon, "GET", "/processes/starting")[1]["statename"] == "STARTING"
+    ask(daemon, "POST", "/processes/starting/stop")
+    ask(daemon, "POST", "/processes/slow/start", {"wait": False})
     status, info = ask(daemon, "GET", "/processes/slow/wait?for=running&timeout=30")
     assert (status, info["statename"]) == (200, "RUNNING")
     ask(daemon, "POST", "/processes/slow/stop", {"wait": False})

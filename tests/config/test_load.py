@@ -405,7 +405,10 @@ GARBAGE = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+BUSY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(suppress_health_check=BUSY, deadline=None, max_examples=200)
 @given(pieces=st.lists(GARBAGE, max_size=30), name=st.sampled_from(["x.conf", "x.toml"]))
 def test_garbage_is_refused_and_never_crashes(tmp_path: Path, machine: Machine, pieces: list[str], name: str) -> None:
     path = tmp_path / name
@@ -414,7 +417,7 @@ def test_garbage_is_refused_and_never_crashes(tmp_path: Path, machine: Machine, 
     assert found.config is not None or found.errors
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=BUSY, deadline=None)
 @given(data=st.binary())
 def test_bytes_are_refused_and_never_crash(tmp_path: Path, machine: Machine, data: bytes) -> None:
     path = tmp_path / "x.conf"
