@@ -190,7 +190,7 @@ def test_superlance(supervisors: Supervisors, failing_site: Served, post_office:
         place=place,
     )
     listeners = ("memmon", "httpok", "crashmail", "fatalmailbatch")
-    hog, web = pid(daemon, "hog"), pid(daemon, "web")
+    hog, web = (daemon.wait_state(name, "RUNNING")["pid"] for name in ("hog", "web"))
     first = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in listeners}
     wait_for(other_pid(daemon, "hog", hog), "memmon restarts the hog")
     wait_for(other_pid(daemon, "web", web), "httpok restarts web")
@@ -256,11 +256,11 @@ def test_exit_on_fatal(supervisors: Supervisors) -> None:
         """,
         place=place,
     )
-    good = pid(daemon, "good")
+    good = daemon.wait_state("good", "RUNNING")["pid"]
     daemon.wait_state("exit", "RUNNING")
     with pytest.raises(Exception, match=r"ABNORMAL_TERMINATION|SPAWN_ERROR"):
         daemon.rpc.supervisor.startProcess("bad")
-    assert daemon.process.wait(30) == 0
+    assert daemon.process.wait(60) == 0
     assert "received SIGQUIT indicating exit request" in daemon.log
     assert not alive(good)
 
@@ -296,7 +296,7 @@ def test_a_listener_ends_with_its_daemon_unless_that_is_killed(supervisors: Supe
     listener = pid(daemon, "text")
     daemon.disconnect()
     os.kill(daemon.pid, number)
-    daemon.process.wait(30)
+    daemon.process.wait(60)
     if number == signal.SIGTERM:
         wait_for(lambda: not alive(listener))
         assert "SUPERVISOR_STATE_CHANGE_STOPPING" in daemon.read("events")
@@ -323,6 +323,7 @@ def test_both_daemons_send_the_same_events(supervisors: Supervisors, kind: Kind)
         [program:fatal]
         command = sh -c "exit 1"
         startretries = 1
+        startsecs = 30
         [program:talker]
         command = sh -c "printf 'x<!--XSUPERVISOR:BEGIN-->inside<!--XSUPERVISOR:END-->'; sleep 1000"
         stdout_capture_maxbytes = 1000
@@ -335,6 +336,10 @@ def test_both_daemons_send_the_same_events(supervisors: Supervisors, kind: Kind)
     )
     daemon.wait_state("fatal", "FATAL")
     daemon.wait_state("once", "EXITED")
+    for name in ("talker", "raw"):
+        daemon.wait_state(name, "RUNNING")
+    for text in ("inside", "Undecodable", "stderr/more"):
+        wait_for(lambda text=text: text in daemon.read("events"), f"{text} has been said")
     daemon.rpc.supervisor.sendRemoteCommEvent("kind", "some data")
     daemon.rpc.supervisor.stopProcess("raw")
     daemon.rpc.supervisor.removeProcessGroup("raw")

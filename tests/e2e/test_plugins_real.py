@@ -108,7 +108,7 @@ def test_supervisords_own_names_need_no_package(supervisors: Supervisors) -> Non
         startsecs = 0
     """
     daemon = supervisors.start("supervise", text, place=place, env=hidden(place))
-    assert daemon.info("l")["statename"] in ("STARTING", "RUNNING")
+    daemon.wait_state("l", "STARTING", "RUNNING")
     wait_for(lambda: "PROCESS_STATE_RUNNING processname:web" in daemon.read("events"), "an event")
     assert daemon.ctl("status", "web").returncode == 0
 
@@ -118,7 +118,7 @@ def test_who_borrows_names_is_told_what_to_install(supervisors: Supervisors) -> 
     config = place / "s.conf"
     config.write_text(configuration(place, PROGRAMS))
     daemon = supervisors.run("supervise", config, place, env=hidden(place), answers=False)
-    assert daemon.process.wait(30) == 2
+    assert daemon.process.wait(60) == 2
     assert "[rpcinterface:cache]: No module named supervisor; it needs supervisor of supervisord" in daemon.output
     assert "install the package supervisor beside supervise" in daemon.output
 

@@ -90,7 +90,7 @@ with open(sys.argv[1], "ab", 0) as out:
 """
 STORY = """
 [program:p]
-command = sh -c "echo one; echo; printf 'two\\nthree\\n'; echo err >&2; exec sleep 1000"
+command = sh -c "printf 'one\\n\\ntwo\\nthree\\n'; echo err >&2; exec sleep 1000"
 stdout_logfile = none
 stdout_syslog = true
 stderr_logfile = syslog
@@ -117,7 +117,7 @@ def lines_of(kind: Kind, supervisors: Supervisors) -> list[str]:
     seen = place / "seen"
     try:
         wait_for(
-            lambda: b"entered RUNNING" in seen.read_bytes() and b"p err" in seen.read_bytes(),
+            lambda: all(text in seen.read_bytes() for text in (b"entered RUNNING", b"p three", b"p err")),
             (place / "output").read_text(),
         )
         daemon.send_signal(signal.SIGTERM)
