@@ -217,6 +217,7 @@ def test_a_leader_that_ignores_the_signal(supervisors: Supervisors, mode: Mode) 
 def test_another_daemon_finds_it_again(supervisors: Supervisors, mode: Mode, how: str) -> None:
     daemon = start(supervisors, mode, "away", "deaf")
     leader, [pid] = daemon.info("away")["pid"], pids(daemon, "away", 1)
+    pids(daemon, "deaf", 1)
     if how == "kill":
         daemon.stop(signal.SIGKILL)
         daemon = supervisors.run("supervise", daemon.config, daemon.place, prefix=mode.prefix)
@@ -227,7 +228,7 @@ def test_another_daemon_finds_it_again(supervisors: Supervisors, mode: Mode, how
     assert daemon.info("away")["pid"] == leader
     stop(daemon, "away")
     assert not alive(pid)
-    assert len(remains(daemon)) == 2, "the other one is still there"
+    wait_for(lambda: len(remains(daemon)) == 2, "the other one is still there")
     assert daemon.stop() == 0
     assert not list(belonging_to(daemon.place))
 
@@ -315,7 +316,7 @@ def test_killed_at_any_instant(place: Path) -> None:
         own = name_of(int(pidfile.read_text()))
         groups = {name: name_of(pid_of(place, name)) or "" for name in names}
         assert all(groups[name].startswith(f"{own}/supervise-") and groups[name].endswith(f"-{name}") for name in names)
-        assert len([one for one in belonging_to(place) if one.name() == "sleep"]) == len(names)
+        wait_for(lambda: len([one for one in belonging_to(place) if one.name() == "sleep"]) == len(names), "no copies")
         below = [need_cgroup() / group.rpartition("/")[2] for group in groups.values()]
     assert not [directory for directory in below if directory.exists()]
 
@@ -337,7 +338,7 @@ command = bash -c '(setsid bash -c "{writes}" &); exec sleep 1000'
         stuck = daemon.wait_state("stuck", "RUNNING")["pid"]
         wait_for((disk.place / "file").exists)
         disk.freeze()
-        writers = wait_for(lambda: found if len(found := asleep(daemon)) == 2 else [])
+        writers = wait_for(lambda: found if len(found := asleep(daemon)) == 2 else [], "both writers sleep")
         assert stuck in writers
         [other] = set(writers) - {stuck}
         daemon.rpc.supervisor.stopProcess("stuck", False)
@@ -357,5 +358,7 @@ command = bash -c '(setsid bash -c "{writes}" &); exec sleep 1000'
 
 
 def asleep(daemon: Daemon) -> list[int]:
-    """The daemon's processes that nothing can wake."""
-    return [one.pid for one in belonging_to(daemon.place) if one.status() == psutil.STATUS_DISK_SLEEP]
+    """The daemon's processes that nothing can wake; for a moment any can be in that state."""
+    found = [one for one in belonging_to(daemon.place) if one.status() == psutil.STATUS_DISK_SLEEP]
+    time.sleep(0.5)
+    return [one.pid for one in found if one.status() == psutil.STATUS_DISK_SLEEP]
