@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +49,7 @@ ROOMS = (
     "daemon/backlog",
     "system/spool",
 )
+PATIENCE = 60.0  # seconds that the last life may take
 FLOOD = "for i in range(400000): print(i, 'x' * (i * 7919 % 90), flush=i % 50 == 0)"
 
 
@@ -249,20 +251,31 @@ def at_random(seed: int, lives: int) -> int:
             logs.unfinished.settle()
             await asyncio.sleep(1000)
 
+        expected = subprocess.run([sys.executable, "-c", FLOOD], capture_output=True, check=True).stdout
         child = subprocess.Popen([sys.executable, "-c", FLOOD], stdout=writer)
         os.close(writer)
+
+        def names() -> list[Path]:
+            return sorted(Path(folder).glob("log*"), key=lambda each: -int(each.suffix[1:] or 0))
+
+        def whole() -> bool:
+            with suppress(FileNotFoundError):  # it is renamed just now
+                return sum(each.stat().st_size for each in names()) >= len(expected)
+            return False
+
         end, count = 0, 0
         while end < 3:  # some more after the child's end
             end += child.poll() is not None
             if (pid := os.fork()) == 0:
                 asyncio.run(live())
-            time.sleep(chance.uniform(0.002, 0.012) if count < lives else 2)
+            time.sleep(chance.uniform(0.002, 0.012) if count < lives else 0.5)
+            until = time.monotonic() + PATIENCE
+            while end == 3 and not whole() and time.monotonic() < until:
+                time.sleep(0.05)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             count += 1
-        names = sorted(Path(folder).glob("log*"), key=lambda each: -int(each.suffix[1:] or 0))
-        found = b"".join(each.read_bytes() for each in names)
-        expected = subprocess.run([sys.executable, "-c", FLOOD], capture_output=True, check=True).stdout
+        found = b"".join(each.read_bytes() for each in names())
         if found != expected:
             same = sum(
                 1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(found, expected, strict=False))

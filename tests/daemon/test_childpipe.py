@@ -201,4 +201,4 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, channel: Channel, lost: boo
         assert (channel.dropped > 0) is lost
         assert found[: LIMIT - BUFFER] == data[: LIMIT - BUFFER] if lost else found == data
         pump.call(sink.close)
-        assert pump.close()
+        assert pump.close(60)

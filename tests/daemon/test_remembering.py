@@ -70,8 +70,13 @@ def test_where_it_cannot_be_made_anew_no_upgrade_is_begun(supervisors: Superviso
     [directory] = [journal for journal in journals(daemon.place) if journal.exists()]
     shutil.rmtree(directory)
     wait_for((directory / "state").exists)
-    (directory / "state").unlink()
-    (directory / "state").mkdir()
+
+    def in_the_way() -> bool:  # unless the daemon is quicker
+        (directory / "state").unlink(missing_ok=True)
+        (directory / "state").mkdir()
+        return True
+
+    wait_for(in_the_way)
     daemon.wait_log("state was removed, and programs will not survive a crash: ")
     done = daemon.ctl("upgrade", "--wait")
     assert done.returncode == 1
@@ -122,7 +127,9 @@ def test_what_is_beside_the_journal_is_made_anew_with_it(supervisors: Supervisor
         else:
             shutil.rmtree(directory)
         wait_for(lambda: kinds() == FILES)
-    assert all(path.stat().st_mode & stat.S_ISVTX for path in directory.iterdir()), "cleaners are to spare it"
+    wait_for(
+        lambda: all(path.stat().st_mode & stat.S_ISVTX for path in directory.iterdir()), "cleaners are to spare it"
+    )
     rpc.sendRemoteCommEvent("said", "second")
 
     daemon = supervisors.another(daemon)
