@@ -33,6 +33,7 @@ startsecs = 0
 command = sh -c 'exit 3'
 autostart = false
 startretries = 0
+startsecs = 60
 [program:talks]
 command = sh -c 'echo one; echo two >&2; exec sleep 1000'
 startsecs = 0

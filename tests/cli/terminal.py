@@ -1,5 +1,6 @@
 """A client in a terminal: a real pty, typed into and read from."""
 
+import codecs
 import os
 import pty
 import select
@@ -22,6 +23,7 @@ class Terminal:
             os.chdir(daemon.place)
             os.execvpe(argv[0], argv, daemon.env | {"TERM": "xterm", "COLUMNS": "200"} | env)
         self.text = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # a character may come in two pieces
 
     def __enter__(self) -> "Terminal":
         return self
@@ -39,7 +41,7 @@ class Terminal:
             assert time.monotonic() < deadline, f"no {wanted!r} in {self.text!r}"
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:
-                    self.text += os.read(self.fd, 65536).decode().replace("\r\n", "\n")
+                    self._read()
                 except OSError:
                     raise AssertionError(f"no {wanted!r}, it ended: {self.text!r}") from None
         before, _, self.text = self.text.partition(wanted)
@@ -54,10 +56,13 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             try:
-                self.text += os.read(self.fd, 65536).decode().replace("\r\n", "\n")
+                self._read()
             except OSError:
                 return True
         return False
+
+    def _read(self) -> None:
+        self.text = (self.text + self._decode(os.read(self.fd, 65536))).replace("\r\n", "\n")
 
     def code(self) -> int:
         """Read to the end, and wait for it; returns the exit code (minus the signal)."""

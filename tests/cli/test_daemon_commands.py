@@ -3,7 +3,6 @@
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -169,14 +168,16 @@ def test_reload_that_waits(supervisors: Supervisors) -> None:
 
 
 def test_a_reload_that_a_shutdown_overtakes(supervisors: Supervisors) -> None:
-    deaf = "trap '' TERM; touch {place}/deaf; while :; do sleep 0.05; done"
-    program = f'[program:deaf]\ncommand = bash -c "{deaf}"\nstopwaitsecs = 2\nstartsecs = 0\n'
+    deaf = "trap '' TERM; touch {place}/deaf; while ! test -e {place}/go; do sleep 0.05; done"
+    program = f'[program:deaf]\ncommand = bash -c "{deaf}"\nstopwaitsecs = 600\nstartsecs = 0\n'
     daemon = supervisors.start("supervise", program)
     wait_for((daemon.place / "deaf").exists, "a program that is deaf to SIGTERM")
     with ThreadPoolExecutor() as pool:
         reload = pool.submit(daemon.ctl, "reload", "--wait")
         daemon.wait_log("waiting for deaf to die")
         daemon.process.terminate()
+        daemon.wait_log("received SIGTERM")
+        (daemon.place / "go").touch()
         run = reload.result()
     assert (run.stdout, run.stderr, run.returncode) == ("ERROR: already shutting down\n", "", 1)
     assert daemon.stop() == 0
@@ -205,12 +206,11 @@ def test_shutting_down(supervisors: Supervisors) -> None:
         "supervise",
         """
         [program:stubborn]
-        command = sh -c 'trap "" TERM; while :; do sleep 0.05; done'
+        command = sh -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 0.05; done'
         stopwaitsecs = 1000
         """,
     )
-    child = daemon.wait_state("stubborn", "RUNNING")["pid"]
-    wait_for(lambda: "trap" in Path(f"/proc/{child}/cmdline").read_text(), "the shell is there")
+    wait_for((daemon.place / "deaf").exists, "a program that is deaf to SIGTERM")
     assert daemon.ctl("shutdown").stdout == "Shut down\n"
     expected = {
         "shutdown": ("ERROR: already shutting down\n", 0),

@@ -150,7 +150,9 @@ def test_restart_only_running(ours: Daemon) -> None:
 
 
 def test_rotate(ours: Daemon) -> None:
-    ours.ctl("restart", "talks")  # writes a line when it starts
+    ours.ctl("stop", "talks")
+    ours.ctl("clear", "talks")
+    ours.ctl("start", "talks")  # writes a line when it starts
     wait_for(lambda: "one" in ours.ctl("tail", "talks").stdout, "talks has talked")
     run = ours.ctl("rotate", "talks", "nosuch")
     assert (run.stdout, run.returncode) == ("talks: rotated\nnosuch: ERROR (no such process)\n", 1)
@@ -200,11 +202,12 @@ def test_now_cuts_a_backoff_short(supervisors: Supervisors) -> None:
     )
 
     def deep() -> bool:
-        info = json.loads(daemon.ctl("status", "--json").stdout)[0]
-        return bool(info["statename"] == "BACKOFF" and info["tries"] >= 3)
+        info = daemon.api("/processes/late")
+        return bool(info["statename"] == "BACKOFF" and info["tries"] >= 4 and info["next_retry"] > 3)
 
-    wait_for(deep, "several failed starts")
-    (daemon.place / "ready").touch()
+    daemon.wait_state("late", "BACKOFF")
     assert daemon.ctl("start", "late").stdout == "late: ERROR (already started)\n"
+    wait_for(deep, "several failed starts, and long to go")
+    (daemon.place / "ready").touch()
     assert daemon.ctl("start", "--now", "late").returncode == 0
     daemon.wait_state("late", "RUNNING")
