@@ -31,6 +31,8 @@ def clone(supervisors: Supervisors) -> Path:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.sock", "*.pid"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place)
+    workers = place / "conf/conf.d/workers.toml"
+    workers.write_text(workers.read_text().replace("sleep 20;", "sleep 2000;"))  # on a slow machine it fails meanwhile
     return place
 
 
@@ -81,8 +83,6 @@ def test_the_sample_can_be_controlled(clone: Path, name: str) -> None:
 
 
 def test_a_killed_daemon(clone: Path) -> None:
-    workers = clone / "conf/conf.d/workers.toml"
-    workers.write_text(workers.read_text().replace("sleep 20;", "sleep 2000;"))  # on a slow machine it fails meanwhile
     shown = run(marked("killed"), clone, commands(clone))
     pids = [int(line) for line in shown.splitlines() if line.isdecimal()]
     assert len(pids) == 8

@@ -43,6 +43,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         return
     monkeypatch.setattr(forking, "SLOW", 60)  # machines are, too
     monkeypatch.setattr(forking, "QUICK", 60)
+    monkeypatch.setattr(forking, "PATIENCE", 60)
     loop = asyncio.new_event_loop()
     reaper = Reaper(loop)
     Run.forker = Forker(reaper)
