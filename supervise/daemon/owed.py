@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from supervise.core.events import Start, State
+from supervise.core.events import DaemonState, Start, State
 from supervise.daemon.process import Process
 from supervise.daemon.supervisor import Supervisor
 
@@ -18,14 +18,15 @@ def owe(supervisor: Supervisor, processes: Iterable[Process]) -> None:
 
 @contextmanager
 def owed(supervisor: Supervisor, processes: Iterable[Process]) -> Iterator[None]:
-    """Inside, these are stopped, and started again or removed; the daemon after one that dies inside starts them."""
+    """Inside, these are stopped, and started again or removed; the daemon after one that dies inside starts them. Nor
+    is it over when a shutdown has come in between, which starts nothing any more."""
     owing = list(processes)
     owe(supervisor, owing)
     try:
         yield
     finally:
         for process in owing:
-            if process.owed and not process.removed:
+            if process.owed and not process.removed and supervisor.state is not DaemonState.SHUTDOWN:
                 process.owed = False
                 supervisor.memory.remember(process)
 

@@ -182,7 +182,7 @@ class Supervisor:
             log.log(level, "%s", text)
         if isinstance(event, Exited):
             self._record(process, event, before, effects)
-        process.owed = process.owed and not isinstance(event, Start)
+        process.owed = process.owed and not (isinstance(event, Start) and self.state is DaemonState.RUNNING)
         changes = [effect for effect in effects if isinstance(effect, Changed) and self.heard(effect.type)]
         process.untold = tuple(process.notification(change, pid) for change in changes)
         self.memory.remember(process)  # before anything is done about it
