@@ -1,6 +1,7 @@
 """Work that may block for ever (a user database, a plugin), beside the loop and its pool of threads."""
 
 import asyncio
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +27,8 @@ class Aside:
         self._queue: deque[Callable[[], None]] = deque()
 
     async def run(self, work: Callable[[], T], seconds: float | None = None) -> T:
-        """What `work` returns or raises. Raises Busy; TimeoutError after so many seconds: it goes on, unheard."""
+        """What `work` returns or raises. Raises Busy; OSError (EAGAIN) where there can be no thread; TimeoutError after
+        so many seconds: it goes on, unheard."""
         if self._running >= self._threads and len(self._queue) >= self._waiting:
             raise Busy
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -73,4 +75,7 @@ class Aside:
                 loop.call_soon_threadsafe(settle, result, error)
 
         self._running += 1
-        threading.Thread(target=run, name="aside", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="aside", daemon=True).start()
+        except RuntimeError as why:
+            loop.call_soon(settle, None, OSError(errno.EAGAIN, str(why)))

@@ -17,9 +17,11 @@ class Loader:
         self._load, self._aside = load, Aside(1, WAITING)
 
     async def read(self) -> Config:
-        """Read it now. Raises ConfigErrors; CommandError(CANT_REREAD) if that takes too long."""
+        """Read it now. Raises ConfigErrors; CommandError(CANT_REREAD) if that takes too long, or cannot be begun."""
         try:
             return await self._aside.run(self._load, SECONDS)
-        except (Busy, TimeoutError):
+        except (Busy, TimeoutError):  # which is an OSError, too
             why = f"the files, or the database of users, have not answered for {SECONDS:g} seconds"
             raise CommandError(Fault.CANT_REREAD, why) from None
+        except OSError as error:
+            raise CommandError(Fault.CANT_REREAD, f"the files cannot be read now: {error.strerror}") from None

@@ -46,7 +46,10 @@ class _Question:
         self.at = 0.0
         self.done = threading.Event()
         self._who = uid, gid
-        threading.Thread(target=self._ask, name="accounts", daemon=True).start()
+        try:
+            threading.Thread(target=self._ask, name="accounts", daemon=True).start()
+        except RuntimeError as why:
+            raise OSError(errno.EAGAIN, str(why)) from None
 
     def _ask(self) -> None:
         try:
@@ -66,7 +69,7 @@ class Accounts:
     def of(self, uid: int, gid: int | None = None) -> Account:
         """As `look_up`; an answer of up to FRESH seconds ago, or an older one while there is no other.
 
-        Raises OSError: ETIMEDOUT if there has never been one.
+        Raises OSError: ETIMEDOUT if there has never been one, EAGAIN where there can be no thread.
         """
         key = uid, gid
         asked = self._asked.get(key)

@@ -26,7 +26,10 @@ def addresses(host: str | None, port: int) -> list[Any]:
             errors.append(error)
 
     asking = threading.Thread(target=ask, name="names", daemon=True)
-    asking.start()
+    try:
+        asking.start()
+    except RuntimeError as why:  # there can be no more threads
+        raise OSError(errno.EAGAIN, str(why)) from None
     asking.join(RESOLVING)
     if errors:
         raise errors[0]

@@ -116,3 +116,23 @@ def test_one_that_hangs_is_waited_for_once(tmp_path: Path) -> None:
     hung = (need("unshare"), "-m", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', tmp_path / "passwd")
     done = subprocess.run([*hung, sys.executable, "-c", FIFTY], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("the user database does not answer\n" * 50, "")
+
+
+NO_THREADS = """
+import encodings.idna, os, resource
+from supervise.system.accounts import Accounts
+from supervise.system.names import addresses
+os.setgid(65534); os.setuid(63998); resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+for ask in (lambda: Accounts().of(0), lambda: addresses("localhost", 9001)):
+    try:
+        ask()
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_where_there_can_be_no_thread() -> None:
+    """At the limit of a user, or of a container. Nor for names of hosts."""
+    need_root()
+    done = subprocess.run([sys.executable, "-c", NO_THREADS], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{errno.EAGAIN}\n" * 2, "")
