@@ -1,6 +1,7 @@
 """Server-sent events (HTML standard, 9.2): every notification of the daemon's bus, as it happens."""
 
 import asyncio
+import dataclasses
 import enum
 from typing import Any
 
@@ -78,7 +79,7 @@ def document(item: Notification | Gap) -> tuple[str, dict[str, Any]]:
 
 
 def _data(item: Notification) -> dict[str, Any]:
-    found = {name: _plain(value) for name, value in item._asdict().items()}
+    found = {field.name: _plain(getattr(item, field.name)) for field in dataclasses.fields(item)}
     if isinstance(item, StateChanged):
         found["namespec"] = item.name if item.name == item.group else f"{item.group}:{item.name}"
     return found

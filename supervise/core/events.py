@@ -2,14 +2,11 @@
 
 *Events* are told to a process machine: orders and facts. *Effects* are what it asks for in return.
 *Notifications* are what the daemon publishes on its bus when something has changed.
-
-They are told apart by their class. `==` looks at the values alone: all these are named tuples, which are made in a
-fifth of the time that a dataclass takes, and they are made before the first program starts.
 """
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, TypeAlias
 
 
 class State(enum.IntEnum):
@@ -45,11 +42,13 @@ AT_REST = frozenset({State.STOPPED, State.EXITED, State.FATAL})
 # Events: orders.
 
 
-class Start(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Start:
     """Bring the process up, and keep it up."""
 
 
-class Stop(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stop:
     """Bring the process down. With `restart`, bring it up again afterwards."""
 
     restart: bool = False
@@ -58,15 +57,22 @@ class Stop(NamedTuple):
 # Events: facts reported by the shell.
 
 
-class Spawned(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The answer to `Spawn`: it runs."""
+
     pid: int
 
 
-class SpawnFailed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """The answer to `Spawn`: it could not be started."""
+
     reason: str
 
 
-class Exited(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Exited:
     """The process is gone. `status`: its exit code, minus the signal that killed it, or None where
     only an orphan's end was seen, not its code. `failure`: why we made it end; that is unexpected,
     whatever its code."""
@@ -76,17 +82,20 @@ class Exited(NamedTuple):
     failure: str = ""
 
 
-class Swept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Swept:
     """The answer to `Sweep`: nothing of that tree is left."""
 
 
-class SignalFailed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SignalFailed:
     """A signal could not be sent, though the process is there."""
 
     reason: str
 
 
-class Timeout(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Timeout:
     """The machine's deadline has passed. What that means depends on the state."""
 
 
@@ -96,18 +105,21 @@ Event: TypeAlias = Start | Stop | Spawned | SpawnFailed | Exited | Swept | Signa
 # Effects.
 
 
-class Spawn(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Spawn:
     """Start the program; answer with `Spawned` or `SpawnFailed`."""
 
 
-class Kill(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kill:
     """Signal the process, or its whole process group; answer with `SignalFailed` if that fails."""
 
     signal: int
     group: bool
 
 
-class Sweep(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sweep:
     """Signal what there is of the tree whose leader `sid` is or was; answer with `Swept` when it is gone."""
 
     sid: int
@@ -135,7 +147,8 @@ Effect: TypeAlias = Spawn | Kill | Sweep | Changed
 # Notifications. `type` is supervisord's event type (compatibility: `supervisor.events.EventTypes`).
 
 
-class StateChanged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StateChanged:
     """A process changed its state. `tries` counts failed starts in a row; `at` is wall-clock seconds."""
 
     group: str
@@ -152,23 +165,24 @@ class StateChanged(NamedTuple):
         return f"PROCESS_STATE_{self.new.name}"
 
 
-class GroupAdded(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GroupAdded:
+    """A group is active from now on."""
+
+    type: ClassVar[str] = "PROCESS_GROUP_ADDED"
     group: str
 
-    @property
-    def type(self) -> str:
-        return "PROCESS_GROUP_ADDED"
 
+@dataclass(frozen=True, slots=True)
+class GroupRemoved:
+    """A group is active no more."""
 
-class GroupRemoved(NamedTuple):
+    type: ClassVar[str] = "PROCESS_GROUP_REMOVED"
     group: str
 
-    @property
-    def type(self) -> str:
-        return "PROCESS_GROUP_REMOVED"
 
-
-class DaemonChanged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DaemonChanged:
     """The daemon began to serve (RUNNING) or to end (SHUTDOWN, RESTARTING)."""
 
     state: DaemonState
@@ -179,20 +193,20 @@ class DaemonChanged(NamedTuple):
         return "SUPERVISOR_STATE_CHANGE_RUNNING" if running else "SUPERVISOR_STATE_CHANGE_STOPPING"
 
 
-class RemoteCommunication(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RemoteCommunication:
     """A client's own event (`sendRemoteCommEvent`)."""
 
+    type: ClassVar[str] = "REMOTE_COMMUNICATION"
     kind: str
     data: str
 
-    @property
-    def type(self) -> str:
-        return "REMOTE_COMMUNICATION"
 
-
-class Output(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Output:
     """What a process wrote to `channel` ("stdout" or "stderr"), a piece at a time."""
 
+    PREFIX: ClassVar[str] = "PROCESS_LOG"
     group: str
     name: str
     pid: int
@@ -200,13 +214,8 @@ class Output(NamedTuple):
     data: bytes
 
     @property
-    def kind(self) -> str:
-        """The event type without its channel."""
-        return "PROCESS_LOG"
-
-    @property
     def type(self) -> str:
-        return f"{self.kind}_{self.channel.upper()}"
+        return f"{self.PREFIX}_{self.channel.upper()}"
 
     @property
     def text(self) -> str:
@@ -217,17 +226,15 @@ class Output(NamedTuple):
             return f"Undecodable: {self.data!r}"
 
 
+@dataclass(frozen=True, slots=True)
 class Communication(Output):
     """What a process wrote between the capture tokens, whole."""
 
-    __slots__ = ()
-
-    @property
-    def kind(self) -> str:
-        return "PROCESS_COMMUNICATION"
+    PREFIX: ClassVar[str] = "PROCESS_COMMUNICATION"
 
 
-class Tick(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tick:
     """A moment that the clock divides by `period`; `when` is wall-clock seconds. Listeners only, not the bus."""
 
     period: int
@@ -238,7 +245,8 @@ class Tick(NamedTuple):
         return f"TICK_{self.period}"
 
 
-class PluginEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PluginEvent:
     """An event of a type that a plugin has declared. `kinds`: the types above its own, besides EVENT."""
 
     type: str

@@ -13,7 +13,8 @@ reader. A result is handed out before it is judged: until `judged`, what follows
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 READY_LINE = b"READY\n"
 RESULT_START = b"RESULT "
@@ -51,17 +52,20 @@ TRANSITIONS: Mapping[ListenerState, Mapping[Token, ListenerState]] = {
 }
 
 
-class BecameReady(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BecameReady:
     """It can be sent an event."""
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Result:
     """It has answered; to be followed by `judged`."""
 
     body: bytes
 
 
-class Violation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Violation:
     """It broke the protocol. `line`: a result line without a usable length."""
 
     reason: str

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from supervise.daemon.sinks import Sink
@@ -24,7 +25,8 @@ class Gap(NamedTuple):
     missed: int
 
 
-class Truncated(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Truncated:
     """The file was cut: what follows starts at its beginning."""
 
 

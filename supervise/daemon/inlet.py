@@ -1,6 +1,7 @@
 """Output as events: from the log thread, where it is read, to the loop, where events are."""
 
 import asyncio
+import dataclasses
 import logging
 import threading
 from collections import deque
@@ -44,7 +45,7 @@ class Inlet:
 
     def put_output(self, namespec: str, channel: str, pid: int, data: bytes) -> None:
         """A process has written something."""
-        if f"PROCESS_LOG_{channel.upper()}" in self.wanted:
+        if f"{Output.PREFIX}_{channel.upper()}" in self.wanted:
             self._put(Output(*split(namespec), pid, channel, data))
 
     def put_passage(self, namespec: str, channel: str, pid: int, data: bytes) -> None:
@@ -105,7 +106,7 @@ class Inlet:
 
     def _pass(self, output: Output) -> None:
         if output.pid == 0:
-            output = output._replace(pid=self._pid_of(output.group, output.name))
+            output = dataclasses.replace(output, pid=self._pid_of(output.group, output.name))
         if isinstance(output, Communication):
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("%r %s emitted a comm event", output.name, output.channel)

@@ -15,7 +15,7 @@ from supervise.system.entries import Entries, Entry, forget
 log = logging.getLogger("supervise")
 
 PREFIX = "transit-"
-KINDS = {"PROCESS_LOG": Output, "PROCESS_COMMUNICATION": Communication}
+KINDS = {kind.PREFIX: kind for kind in (Output, Communication)}
 
 
 class Transit:
@@ -50,7 +50,7 @@ class Transit:
 
     def _entry(self, output: Output) -> Entry:
         self._count += 1
-        facts = {"number": self._count, "kind": output.kind, "group": output.group, "name": output.name}
+        facts = {"number": self._count, "kind": output.PREFIX, "group": output.group, "name": output.name}
         return Entry(facts | {"pid": output.pid, "channel": output.channel}, output.data)
 
     def renew(self, directory: str, waiting: Iterable[Output]) -> bool:

@@ -25,7 +25,6 @@ import errno
 import gc
 import json
 import os
-import platform
 import select
 import signal
 import socket
@@ -92,7 +91,7 @@ def begin(
     Raises OSError."""
     hear, tell = os.pipe()
     flags = CLONE_PARENT | signal.SIGCHLD
-    pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[platform.machine()], flags, 0, 0, 0, 0)))
+    pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[os.uname().machine], flags, 0, 0, 0, 0)))
     if pid == 0:
         become(libc, link, daemon, order, fds, tell)
     os.close(tell)

@@ -8,7 +8,6 @@ signal a thread that has his file system ID, as he could one that has his real I
 
 import ctypes
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -23,7 +22,7 @@ def files_as(uid: int, gid: int, groups: Sequence[int]) -> Iterator[None]:
 
     For root; nothing happens on a machine whose system calls have other numbers. Raises OSError.
     """
-    number = SETGROUPS.get(platform.machine()) if ctypes.sizeof(ctypes.c_void_p) == 8 else None
+    number = SETGROUPS.get(os.uname().machine) if ctypes.sizeof(ctypes.c_void_p) == 8 else None
     if number is None or os.geteuid() != 0:
         yield
         return
