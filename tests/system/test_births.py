@@ -15,18 +15,16 @@ SAME = """
 import os
 from supervise.system.births import Births
 from supervise.system.journal import start_time
-births = Births()
-for _ in range(200):
+births, trusted, count = Births(), False, 0
+while count < 200 or not trusted:  # on a slow machine few of them are born within a tick
     births.begin()
     pid = os.posix_spawn("/bin/true", ["true"], {})
     mine, told = births.of(pid), start_time(pid)
     assert mine == told is not None, (mine, told)
     os.waitpid(pid, 0)
-for _ in range(200):
     births.begin()
-    if births.of(0) is not None:
-        print("there is no such process, and nobody has asked")
-        break
+    trusted, count = trusted or births.of(0) is not None, count + 1
+print("there is no such process, and nobody has asked")
 """
 
 
@@ -37,7 +35,7 @@ def test_it_is_the_one_that_proc_tells(prefix: tuple[str, ...]) -> None:
         need_root("CAP_SYS_ADMIN")
         need(prefix[0])
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", SAME], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*prefix, sys.executable, "-c", SAME], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
     )
     assert (done.stdout, done.stderr) == ("there is no such process, and nobody has asked\n", "")
 
