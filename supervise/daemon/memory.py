@@ -93,8 +93,12 @@ class Memory:
         if self._journal is not None and group not in self._dismissed:
             with suppress(JournalError):
                 slot = self._journal.allocate()
-                self._journal.write(slot, {"group": group, "name": "", "dismissed": True})
-                self._dismissed[group] = slot
+                try:
+                    self._journal.write(slot, {"group": group, "name": "", "dismissed": True})
+                except ValueError:  # there is no room for such a name
+                    self._journal.free(slot)
+                else:
+                    self._dismissed[group] = slot
 
     def readmit(self, group: str) -> None:
         """It is there again."""

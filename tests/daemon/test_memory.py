@@ -303,6 +303,8 @@ def test_a_journal_made_anew_has_also_what_was_set_aside_and_removed(tmp_path: P
     assert memory.path is not None
     memory.dismiss("web")
     memory.dismiss("web")
+    memory.dismiss("w" * 10_000)
+    assert memory.dismissed == {"web"}, "there is no room for more"
     os.unlink(memory.path)
     assert memory.renew([])
     assert [record["group"] for record in Journal(memory.path).records.values()] == ["g", "web"]
