@@ -22,7 +22,7 @@ import pytest
 from tests.tools import missing, need_cgroup, need_root, wait_for
 
 SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if os.path.exists(path)), "")
-PATIENCE = 60.0
+PATIENCE = 180.0  # seconds: beside much else a machine in a machine is slow
 
 ENTER = """\
 set -e
@@ -132,7 +132,7 @@ def _running(place: Path, outside: "subprocess.Popen[bytes]", log: Path) -> Mach
         return machine if state in {"running", "degraded"} else None
 
     try:
-        return wait_for(answers, "systemd runs")
+        return wait_for(answers, "systemd runs", PATIENCE)
     except pytest.fail.Exception as failure:
         missing(f"no systemd can be booted here: {failure}: {log.read_text().strip()}")
 

@@ -31,7 +31,7 @@ startsecs = 0
 )
 DEAF = """
 [program:deaf]
-command = bash -c 'trap "" TERM; while :; do sleep 1; done'
+command = bash -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 1; done'
 stopwaitsecs = 1000
 startsecs = 0
 """
@@ -141,8 +141,11 @@ def test_start_means_that_it_serves(service: Service) -> None:
     assert service.info("lines")["statename"] == "RUNNING"
     assert "running" in service.show("StatusText").lower()
     assert service.show("NRestarts") == "0"
-    kinds = int(service.show("NFileDescriptorStore"))
-    assert kinds == 1 + 1 + 6 + 3, "the lock, a listening socket, two pipes of each program, and a pidfd of each"
+    kept = 1 + 1 + 6 + 3
+    wait_for(
+        lambda: int(service.show("NFileDescriptorStore")) == kept,
+        "the lock, a listening socket, two pipes of each program, and a pidfd of each",
+    )
 
 
 def test_a_program_with_tree_scope_has_a_group_below_the_unit(service: Service) -> None:
@@ -179,7 +182,7 @@ def test_what_ends_while_no_daemon_runs_is_known(service: Service) -> None:
     assert service.info("ends")["statename"] == "EXITED"
     release = tuple(int(part) for part in os.uname().release.split(".")[:2])
     assert service.info("ends")["exitstatus"] == (7 if release >= (6, 15) else 0)
-    assert (service.place / "ends.log").read_text() == "last words\n"
+    wait_for(lambda: (service.place / "ends.log").read_text() == "last words\n")
 
 
 def test_a_daemon_that_hangs_is_killed(service: Service) -> None:
@@ -231,6 +234,7 @@ def test_a_stop_that_takes_too_long_leaves_nothing_either(service: Service) -> N
     service.configure(PROGRAMS + DEAF)
     service.adapt("timeout", "TimeoutStopSec=3s\n")
     service.systemctl("restart")
+    wait_for((service.place / "deaf").exists)
     service.systemctl("stop")
     assert service.show("Result") == "timeout"
     wait_for(lambda: not service.left())
