@@ -13,6 +13,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
@@ -80,7 +81,7 @@ def wait_for(probe: Callable[[], T | Literal[False] | None], what: str = "", tim
         try:
             if answer := probe():
                 return answer
-        except (OSError, LookupError, ValueError, psutil.Error, xmlrpc.client.Fault) as error:
+        except (OSError, LookupError, ValueError, psutil.Error, HTTPException, xmlrpc.client.Fault) as error:
             problem = f" ({error!r})"
         time.sleep(0.02)
     pytest.fail(f"not within {timeout:g} s: {what or probe.__name__}{problem}")

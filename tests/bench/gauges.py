@@ -28,9 +28,10 @@ def usage(pids: Iterable[int]) -> Usage:
     for pid in pids:
         cpu += processor_time(pid)
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
-            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if "_ctxt_" in line)
-            waits += int(fields["voluntary_ctxt_switches"])
-            forced += int(fields["nonvoluntary_ctxt_switches"])
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread has just ended
+                fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if "_ctxt_" in line)
+                waits += int(fields["voluntary_ctxt_switches"])
+                forced += int(fields["nonvoluntary_ctxt_switches"])
     return Usage(cpu, waits, waits + forced)
 
 

@@ -103,7 +103,7 @@ def test_keep_starts_again_what_ended_and_ends_with_all(stamps: Stamps, tmp_path
             stamps.wait(3)
             assert stamps.pids()["a"] != first
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

@@ -91,7 +91,7 @@ def python() -> str:
 
 def report(daemon: Daemon, name: str) -> Any:
     """What the case's child reported."""
-    return json.loads(wait_for(lambda: daemon.read(f"out/{name}"), f"{name} reports\n{daemon.log}", timeout=30))
+    return json.loads(wait_for(lambda: daemon.read(f"out/{name}"), f"{name} reports\n{daemon.log}"))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -231,8 +231,9 @@ def test_b53_the_start_tells_how_it_ends(supervisors: Supervisors) -> None:
     assert run("supervise", place, "-c", "s.conf").returncode == 0
     with proxy(place / "s.sock") as rpc:  # at once, without waiting for anything
         assert rpc.supervisor.getState()["statename"] == "RUNNING"
+        pid = rpc.supervisor.getPID()
         rpc.supervisor.shutdown()
-    wait_for(lambda: not (place / "main.pid").exists())
+    wait_for(lambda: not alive(pid))
     (place / "s.conf").write_text(configuration(place, WEB).replace("file = ", "file = /no/such/directory"))
     failed = run("supervise", place, "-c", "s.conf")
     assert failed.returncode == 2

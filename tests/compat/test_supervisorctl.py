@@ -186,6 +186,6 @@ def test_reload_and_shutdown(supervisors: Supervisors) -> None:
         wait_for(lambda daemon=daemon: daemon.log.count("spawned: 'web'") == 2, "web runs again")
         daemon.wait_state("web", "RUNNING")
     both.agree(lambda daemon: talk(daemon, "", "shutdown"))
-    both.agree(lambda daemon: daemon.process.wait(30))
+    both.agree(lambda daemon: daemon.process.wait(60))
     both.agree(lambda daemon: talk(daemon, "", "status"))
     both.agree(lambda daemon: talk(daemon, "", "shutdown"))

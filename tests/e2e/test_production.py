@@ -198,7 +198,7 @@ class Stack:
     def send(self, task: str, *arguments: Path) -> None:
         """Queue a task, as a web application would."""
         code = f"import tasks; tasks.{task}.delay(*{[str(argument) for argument in arguments]!r})"
-        subprocess.run([self.python, "-c", code], cwd=self.place / "app", env=self.env, check=True, timeout=60)
+        subprocess.run([self.python, "-c", code], cwd=self.place / "app", env=self.env, check=True, timeout=120)
 
     def control(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The command of the blog post: `supervisectl …`."""
@@ -213,7 +213,7 @@ class Stack:
         """Everything runs and the worker has met its broker."""
         self.running(BROKER)
         self.running(WORKER)
-        wait_for(lambda: "ready." in self.log("celery.log").rpartition("[tasks]")[2], "the worker is ready")
+        wait_for(lambda: "ready." in self.log("celery.log").rpartition("[tasks]")[2], "the worker is ready", 240)
 
 
 def python_for(user: str, place: Path) -> tuple[str, Path]:
@@ -315,7 +315,7 @@ def stack() -> Iterator[Stack]:
         yield Stack(place, python, client)
     finally:
         monit.terminate()
-        monit.wait(30)
+        monit.wait(60)
         subprocess.run(
             [place / "bin/supervisectl", "-c", place / "supervisord.conf", "shutdown"], capture_output=True, check=False
         )
