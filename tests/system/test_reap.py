@@ -121,6 +121,7 @@ def test_children_of_others_are_no_trouble_here() -> None:
     async def story() -> None:
         other = subprocess.Popen(["sleep", "1000"])
         other.kill()
+        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
         async with reaper() as (own, orphans):
             assert await end(own, start("true")) == (0, False)
             with pytest.raises(ChildProcessError):
