@@ -2,11 +2,13 @@
 
 import re
 import socket
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.daemons import KINDS, Kind, Supervisors, proxy
+from tests.daemons import KINDS, Daemon, Kind, Supervisors, proxy
 from tests.tools import need, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -27,7 +29,8 @@ def test_b42_syslog_neither_blocks_nor_drops_in_silence(supervisors: Supervisors
     )
     wait_for(lambda: daemon.read("p.log").endswith("end\n"), "a dead server holds up no output")
     daemon.wait_log("cannot send to")
-    assert daemon.log.count("cannot send to") == 1
+    minutes = (time.time() - psutil.Process(daemon.pid).create_time()) // 60
+    assert daemon.log.count("cannot send to") <= 1 + minutes, "once a minute"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(daemon.place / "late"))
         server.settimeout(60)
@@ -45,7 +48,7 @@ ln -s "$0/log" /mnt/log && mount --move /mnt /dev && exec "$@"
 """
 TALKER = """
 [program:p]
-command = sh -c "printf 'one '; sleep 0.5; echo line; read go; yes 0123456789 | head -n 100000; exec sleep 1000"
+command = sh -c "printf 'one '; read go; echo line; read go; yes 0123456789 | head -n 100000; exec sleep 1000"
 stdout_syslog = true
 autostart = false
 startsecs = 0
@@ -63,6 +66,9 @@ def test_b42_a_server_that_takes_nothing_stops_supervisord_as_a_whole(supervisor
         prefix = (need("unshare"), "-m", "sh", "-c", OWN_LOG, str(place))
         daemon = supervisors.start(kind, TALKER, place=place, prefix=prefix)
         daemon.rpc.supervisor.startProcess("p")
+        log = Path(daemon.info("p")["stdout_logfile"])
+        wait_for(lambda: log.read_text() == "one ", "one piece has come")
+        daemon.rpc.supervisor.sendProcessStdin("p", "go\n")
         first = server.recv(65536).decode()
         assert first.rstrip("\0\n").endswith(": p one line") is (kind == "supervise"), first
         if kind == "supervisord":
@@ -71,11 +77,19 @@ def test_b42_a_server_that_takes_nothing_stops_supervisord_as_a_whole(supervisor
         wait_for(lambda: is_full(place / "log"), "nobody reads")
         if kind == "supervise":
             assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"
-            log = Path(daemon.info("p")["stdout_logfile"])
             wait_for(lambda: log.stat().st_size == len("one line\n") + 1_100_000)
             return
-        with pytest.raises(TimeoutError), proxy(daemon.socket, timeout=5) as rpc:
+        wait_for(lambda: hangs(daemon), "it does nothing any more")
+
+
+def hangs(daemon: Daemon) -> bool:
+    """Whether it gives no answer at all."""
+    try:
+        with proxy(daemon.socket, timeout=5) as rpc:
             rpc.supervisor.getState()
+    except TimeoutError:
+        return True
+    return False
 
 
 def is_full(path: Path) -> bool:
