@@ -4,6 +4,7 @@ import array
 import ctypes
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -23,9 +24,12 @@ TRIES = 2
 PATIENCE = 3.0  # seconds for the forker, and for a child until only its user or a disk can delay it
 SLOW, QUICK = 0.5, 0.05  # seconds that a child may then take until it is executed, while we wait: at most, and always
 REST = 10  # times as long as a child was waited for, only QUICK is waited again
-ANSWER = 100  # bytes, at most
 TITLE = ("forker", "of", "supervise")  # for ps(1)
-AVAILABLE = os.uname().machine in forker.CLONE and ctypes.sizeof(ctypes.c_void_p) == 8
+AVAILABLE = (
+    platform.machine() in forker.MACHINES
+    and ctypes.sizeof(ctypes.c_void_p) == 8
+    and hasattr(ctypes.CDLL(None), "makecontext")  # musl has none
+)
 
 
 Stage: TypeAlias = Literal["lookup", "fork", "user", "chdir", "exec"]
@@ -112,9 +116,7 @@ class Forker:
         ourselves. Blocks for about 1 ms, see above. Raises NotStarted, ValueError (a null byte).
         """
         order: dict[str, object] = {
-            "filename": _text(filename),
-            "argv": [*map(_text, argv)],
-            "env": [variable(*item).decode("latin-1") for item in env.items()],
+            "words": len(argv),
             "directory": directory and _text(directory),
             "cgroup": cgroup and _text(cgroup),
             "umask": umask,
@@ -122,7 +124,8 @@ class Forker:
             "group": group,
             "groups": extra_groups,
         }
-        message = json.dumps(order, ensure_ascii=False).encode()
+        texts = [encoded(filename), *map(encoded, argv), *(variable(*item) for item in env.items())]
+        message = b"\0".join([json.dumps(order).encode(), *texts])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         for _ in range(TRIES):
             if (cgroup is None and not self.begin()) or self._link is None:
@@ -143,7 +146,7 @@ class Forker:
         known, since, killed = 0, 0.0, False
         while True:
             try:
-                message = link.recv(ANSWER)
+                message = link.recv(forker.ANSWER.size)
             except ConnectionResetError:
                 message = b""
             except TimeoutError:
@@ -160,7 +163,8 @@ class Forker:
             if not message:  # the forker was killed. Its child goes on if it was ready, and else cannot say that it is
                 self.close()
                 return known or None
-            pid, stage, number = json.loads(message)
+            pid, place, number = map(int, forker.ANSWER.unpack(message))
+            stage = forker.STAGES[place]
             if stage == "ready":
                 known, since = pid, time.monotonic()
                 link.settimeout(SLOW if since >= self._rest else QUICK)
@@ -171,7 +175,7 @@ class Forker:
             if known:
                 self._waited(since)
             if not stage:
-                return int(pid)
+                return pid
             if pid:
                 self._reaper.take(pid, QUICK)
             if stage == "fork":

@@ -1,6 +1,7 @@
 """The forker by itself: what it tells, and when it ends."""
 
 import array
+import errno
 import json
 import os
 import re
@@ -11,20 +12,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervise.system import forker
-from tests.tools import alive, need_root, wait_for
+from tests.tools import alive, need, need_root, wait_for
 
 
 @pytest.fixture
 def link() -> Iterator[socket.socket]:
     """To a forker that does what it is told."""
+    with linked() as ours:
+        yield ours
+
+
+@contextmanager
+def linked(*prefix: str) -> Iterator[socket.socket]:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-S", forker.__file__, str(its.fileno()), str(os.getpid())]
+    command = [*prefix, sys.executable, "-I", "-S", forker.__file__, str(its.fileno()), str(os.getpid())]
     with ours, subprocess.Popen(command, pass_fds=[its.fileno()]) as process:
         its.close()
         yield ours
@@ -32,22 +40,28 @@ def link() -> Iterator[socket.socket]:
         assert process.wait(30) == 0
 
 
-def order(link: socket.socket, *argv: str, **options: Any) -> tuple[list[list[Any]], bytes]:
+def order(link: socket.socket, *argv: str, fds: int = 3, **options: Any) -> tuple[list[list[Any]], bytes]:
     """All answers, and what the child wrote (it may go on)."""
     reader, end = os.pipe()
-    told = {"filename": argv[0], "argv": argv, "env": [], "group": os.getgid()}
+    told = {"words": len(argv), "group": os.getgid()}
     rest = dict.fromkeys(("directory", "umask", "user", "groups", "cgroup"))
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [reader, end, end]))]
-    link.sendmsg([json.dumps({**told, **rest, **options}).encode()], rights)
+    words = [json.dumps({**told, **rest, **options}), argv[0], *argv]
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [reader, *[end] * (fds - 1)]))]
+    link.sendmsg(["\0".join(words).encode()], rights)
     os.close(end)
-    answers = [json.loads(link.recv(100))]
+    answers = [answer(link)]
     while answers[-1][1] == "ready":
-        answers.append(json.loads(link.recv(100)))
+        answers.append(answer(link))
     if answers[-1][0]:
         os.waitpid(answers[-1][0], 0)
     output = os.read(reader, 10000) if select.select([reader], [], [], 0)[0] else b""
     os.close(reader)
     return answers, output
+
+
+def answer(link: socket.socket) -> list[Any]:
+    pid, stage, number = forker.ANSWER.unpack(link.recv(100))
+    return [pid, forker.STAGES[stage], number]
 
 
 def test_a_child_is_ready_and_then_the_program(link: socket.socket) -> None:
@@ -70,7 +84,7 @@ def test_it_tells_how_far_it_came(link: socket.socket) -> None:
     assert (ready, failure, output) == ([pid, "ready", 0], ["exec", 2], b"")
     [_, (_, *failure)], output = order(link, "/bin/true", directory="/no/such")
     assert (failure, output) == (["chdir", 2], b"")
-    [_, (_, *failure)], output = order(link, "/bin/true", user=-2, groups=[])
+    [_, (_, *failure)], output = order(link, "/bin/true", user=-1, groups=[])
     assert failure[0] == "user"
     [(_, *failure)], output = order(link, "/bin/true", umask="nonsense")
     assert failure == ["fork", 22], "a fault of ours is no child of ours"
@@ -87,6 +101,33 @@ def test_the_child_has_nothing_of_root(link: socket.socket) -> None:
         *[b"Groups:", b"60002", b"60003"],
         *[b"CapEff:", b"0000000000000000"],
     ]
+
+
+@pytest.mark.parametrize("right", ["setuid", "setgid"])
+def test_nothing_is_executed_as_somebody_else(right: str) -> None:
+    """Whatever the reason that the kernel has: here we have not the right. It is the child that goes on regardless."""
+    need_root()
+    with linked(need("setpriv"), "--bounding-set", f"-{right}") as link:
+        answers, output = order(link, "/bin/echo", "executed", user=60001, group=60002, groups=[60002])
+        assert [(stage, number) for _, stage, number in answers] == [("ready", 0), ("user", errno.EPERM)]
+        assert output == b""
+        assert order(link, "/bin/echo", "next")[1] == b"next\n"
+
+
+def test_a_cgroup_that_cannot_be_entered_is_no_way(link: socket.socket, tmp_path: Path) -> None:
+    answers, _ = order(link, "/bin/true", cgroup=str(tmp_path / "none"))
+    assert answers == [[0, "fork", errno.ENOENT]]
+    os.symlink("/dev/full", tmp_path / "cgroup.procs")
+    [ready, (_, *failure)], output = order(link, "/bin/echo", "executed", cgroup=str(tmp_path))
+    assert (ready[1], failure, output) == ("ready", ["fork", errno.ENOSPC], b"")
+
+
+def test_as_many_descriptors_and_words_as_there_may_be(link: socket.socket) -> None:
+    words = ["x"] * 100_000
+    answers, output = order(link, "/bin/sh", "-c", "echo $#; ls /proc/self/fd | wc -l", "", *words, fds=forker.MOST)
+    assert answers[-1][1:] == ["", 0]
+    assert output.split() == [b"100000", b"%d" % (forker.MOST + 1)]
+    assert order(link, "/bin/true", fds=forker.MOST + 1)[0] == [[0, "fork", errno.EMFILE]]
 
 
 def test_whoever_kills_a_child_that_begins_kills_nobody_else(link: socket.socket) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import json
 import os
 import re
 import resource
@@ -17,11 +16,13 @@ from typing import Any
 import pytest
 
 from supervise.system import forking
+from supervise.system.forker import ANSWER, STAGES
 from supervise.system.forking import Forker, NotStarted
 from supervise.system.reap import Reaper
 from tests.tools import alive, children, need_cgroup, wait_for
 
 NULL = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+READY = ANSWER.pack(1234, STAGES.index("ready"), 0)
 
 
 class Forking(Forker):
@@ -135,7 +136,7 @@ def test_a_child_that_was_given_up_does_not_begin(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is held up where a disk might: between its birth and its program."""
-    hook = b"    try:\n        os.setsid()\n"
+    hook = b'        calls.add("setsid")\n'
     assert hook in forker._program
     forker._program = forker._program.replace(hook, hook + STOP)
     born = set[int]()
@@ -158,7 +159,7 @@ def test_who_is_ready_counts_when_the_forker_is_killed(forker: Forking, ready: b
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, its:
         if ready:
-            its.send(json.dumps([1234, "ready", 0]).encode())
+            its.send(READY)
         its.close()
         assert forker._answer(ours) == (1234 if ready else None)
 
@@ -169,7 +170,7 @@ def test_whoever_is_ready_at_the_last_moment_counts(forker: Forking) -> None:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with Belated(fileno=ours.detach()) as link, its:
         link.settimeout(0.1)
-        link.late = [b"", json.dumps([1234, "ready", 0]).encode()]
+        link.late = [b"", READY]
         link.other = its
         assert forker._answer(link) == 1234
         with pytest.raises(BrokenPipeError):
@@ -191,17 +192,17 @@ class Belated(socket.socket):
             raise
 
 
-STOP = b"        os.kill(os.getpid(), signal.SIGSTOP)\n"
+STOP = b'        calls.add("kill", 0, signal.SIGSTOP)\n'  # its process group, of which it is all
 
 
 def held_up(forker: Forking, stage: bytes) -> None:
-    """Have its children stop at that stage, as their user can make them."""
-    hook = b'        stage = "%s"\n' % stage
+    """Have its children stop after that stage, as their user can make them."""
+    hook = b'        over("%s")\n' % stage
     assert hook in forker._program
     forker._program = forker._program.replace(hook, hook + STOP)
 
 
-@pytest.mark.parametrize("stage", [b"user", b"chdir", b"exec"])
+@pytest.mark.parametrize("stage", [b"fork", b"user", b"chdir"])
 def test_a_child_that_its_user_stops_stops_nobody_else(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: bytes
 ) -> None:
@@ -228,6 +229,21 @@ def test_a_child_that_its_user_stops_stops_nobody_else(
     assert not alive(first)
 
 
+def test_a_child_has_nothing_of_what_the_forker_knows(forker: Forking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory: the C library, and what it needs for itself."""
+    monkeypatch.setattr(forking, "SLOW", 0.1)
+    held_up(forker, b"user")
+    pid = forker.order("/bin/true")
+    wait_for(lambda: state(pid or 0) == "T")
+    files = {os.path.basename(path) for path in re.findall(r"/\S+", Path(f"/proc/{pid}/maps").read_text())}
+    assert files
+    assert all(name.startswith(("libc.", "libc-", "libpthread", "ld")) for name in files)
+    size = int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0])
+    assert size < 4000, "an interpreter has 10000"
+    os.kill(pid or 0, signal.SIGCONT)
+    assert status_of(pid) == 0
+
+
 def continued(forker: Forking, *argv: str) -> int | None:
     """Begun, though it is held up."""
     known = set(children())
@@ -249,7 +265,7 @@ def test_whoever_is_slow_is_waited_for_seldom(forker: Forking, monkeypatch: pyte
     monkeypatch.setattr(forking, "SLOW", 0.2)
     monkeypatch.setattr(forking, "QUICK", 0.1)
     monkeypatch.setattr(forking, "REST", 10000)
-    held_up(forker, b"exec")
+    held_up(forker, b"chdir")
     patience = []
     for _ in range(3):
         pid = forker.order("/bin/true")
@@ -286,7 +302,7 @@ def test_a_late_failure_is_an_end(forker: Forking, monkeypatch: pytest.MonkeyPat
     """With the status that the children of supervisord have, also if the forker is there no more."""
     monkeypatch.setattr(forking, "SLOW", 0.2)
     monkeypatch.setattr(forking, "QUICK", 0.1)
-    held_up(forker, b"exec")
+    held_up(forker, b"chdir")
     pids = [forker.order("/no/such"), forker.order("/no/such")]
     for pid in pids:
         assert pid
