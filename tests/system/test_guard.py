@@ -13,6 +13,7 @@ import pytest
 from supervise.config.model import ServerConfig
 from supervise.system.guard import SocketGuard
 from supervise.system.sockets import Listener, listen
+from tests.tools import wait_for
 
 Story = Callable[[SocketGuard, list[tuple[Listener, Listener]]], Awaitable[None]]
 
@@ -38,7 +39,7 @@ def guarded(path: Path, story: Story) -> None:
 
     before = os.listdir("/proc/self/fd")
     asyncio.run(run())
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    wait_for(lambda: set(os.listdir("/proc/self/fd")) <= set(before), "everything is closed soon")
 
 
 async def until(reached: Callable[[], object]) -> None:
