@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 import jsonschema
@@ -376,8 +375,10 @@ def test_while_shutting_down(supervisors: Supervisors) -> None:
     asker = threading.Thread(
         target=lambda: waiting.append(ask(daemon, "GET", "/processes/stubborn/wait?for=stopped&timeout=60"))
     )
+    of_daemon = psutil.Process(daemon.pid)
+    before = of_daemon.num_fds()
     asker.start()
-    time.sleep(0.1)
+    wait_for(lambda: of_daemon.num_fds() > before, "it is connected")
     ask(daemon, "POST", "/daemon/shutdown")
     status, value = ask(daemon, "GET", "/daemon")
     assert (status, value["statename"], value["counts"]) == (200, "SHUTDOWN", {"STOPPING": 1})

@@ -69,7 +69,6 @@ def test_a_client_hears_what_happens(supervisors: Supervisors) -> None:
     ]
 
 
-@pytest.mark.timeout(90)
 def test_a_client_that_does_not_read_is_told_what_it_missed(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", "[program:web]\ncommand=sleep 100\nautostart=false\nstartsecs=0\n")
     with streaming(daemon, "/api/v1/events") as stream:
