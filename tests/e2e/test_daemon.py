@@ -107,6 +107,7 @@ def test_a_second_instance_touches_nothing(supervisors: Supervisors) -> None:
     daemon = supervisors.start("supervise", sleepers("web"))
     pid = daemon.wait_state("web", "RUNNING")["pid"]
     daemon.wait_log("without any HTTP authentication")  # the last line, which may come after the first answer
+    wait_for(lambda: len([*daemon.place.glob("web-std*")]) == 2, "its logs, which are made when there is time")
     before = (
         daemon.log,
         (daemon.place / "main.pid").read_text(),
