@@ -4,8 +4,9 @@ import array
 import contextlib
 import fcntl
 import os
-import select
 import termios
+
+from supervise.system import swift
 
 LARGE = 1 << 20  # what /proc/sys/fs/pipe-max-size allows everybody by default
 
@@ -72,9 +73,7 @@ def enlarge(fd: int) -> bool:
 
 def ended(fd: int) -> bool:
     """Whether nothing is in the pipe, and nobody has its other end any more."""
-    poll = select.poll()
-    poll.register(fd, 0)
-    return bool(poll.poll(0)) and not pending(fd)  # in this order
+    return swift.hung_up(fd) and not pending(fd)  # in this order
 
 
 def pending(fd: int) -> int:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from supervise.system import swift
 from supervise.system.blocked import naps
 from supervise.system.intent import Intent, Intents
 
@@ -205,8 +206,7 @@ class Pump:
         self._sources.pop(fd, None)
         if self._custody is not None:
             self._custody.release(fd)
-        with contextlib.suppress(OSError):
-            self._epoll.unregister(fd)
+        swift.unregister(self._epoll, fd)
         os.close(fd)
 
     def call(self, function: Callable[[Worker], None]) -> None:

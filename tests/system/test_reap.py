@@ -88,6 +88,30 @@ def test_others_have_their_turn_while_many_are_reaped() -> None:
     asyncio.run(story())
 
 
+def test_what_the_first_of_many_ends_calls_for_comes_before_the_others() -> None:
+    """The kernel takes its time over a thousand children, and a successor need not wait for that."""
+
+    async def story() -> None:
+        loop, seen = asyncio.get_running_loop(), list[str]()
+
+        def see(*_: object) -> None:
+            loop.call_soon(seen.append, "done")
+            seen.append("told")
+
+        async with reaper() as (own, _):
+            pids = [start("sleep", "1000") for _ in range(3)]
+            for pid in pids:
+                own.watch(pid, see)
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            async with asyncio.timeout(LONG):
+                while len(seen) < 2 * len(pids):
+                    await asyncio.sleep(0)
+        assert seen[:2] == ["told", "done"]
+
+    asyncio.run(story())
+
+
 def test_what_is_left_to_reap_is_left_to_who_comes_next() -> None:
     async def story() -> None:
         seen = list[int]()
