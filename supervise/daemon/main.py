@@ -84,6 +84,7 @@ def run(load: Callable[[], Config], options: Options = FIRST) -> int:
         return 2
     finally:
         ground.leave()
+        gc.freeze()  # all of it goes now; the interpreter would look through it for cycles first
 
 
 async def _live(ground: Ground) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -41,7 +42,7 @@ class FileGuard:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
-            os.close(fd)
+            _close(fd)
 
 
 class SocketGuard:
@@ -66,7 +67,7 @@ class SocketGuard:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._loop.remove_reader(fd)
-            os.close(fd)
+            _close(fd)
 
     def _watch(self) -> None:
         """Watch what there is: the socket's file, or the nearest directory in which it could appear again."""
@@ -119,3 +120,11 @@ class SocketGuard:
         self._watch()
         if missing and os.path.isdir(directory) and not self.listener.intact:
             self._loop.call_soon(self._restore)  # it came between the two
+
+
+def _close(fd: int) -> None:
+    """Close an inotify descriptor, soon: the kernel waits 5 to 15 ms before it lets go of what was watched."""
+    try:
+        threading.Thread(target=os.close, args=(fd,), name="closing", daemon=True).start()
+    except RuntimeError:  # there can be no more threads
+        os.close(fd)
