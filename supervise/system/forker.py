@@ -142,9 +142,9 @@ def serve(link: socket.socket, daemon: int) -> None:
         signal.signal(ignored, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no handler runs in a child
-    calls = Calls()
-    calls.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     buffer, space = bytearray(LARGEST), socket.CMSG_LEN(MOST * array.array("i").itemsize)
+    calls = Calls()  # now: what is there already no child gets
+    calls.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     beginning: dict[int, int] = {}  # pipes of children that are not executed yet, and their pids
     poll = select.poll()
     poll.register(link, select.POLLIN)

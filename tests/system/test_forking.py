@@ -238,8 +238,8 @@ def test_a_child_has_nothing_of_what_the_forker_knows(forker: Forking, monkeypat
     files = {os.path.basename(path) for path in re.findall(r"/\S+", Path(f"/proc/{pid}/maps").read_text())}
     assert files
     assert all(name.startswith(("libc.", "libc-", "libpthread", "ld")) for name in files)
-    size = int(re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0])
-    assert size < 4000, "an interpreter has 10000"
+    size = int(re.findall(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0])
+    assert size < 500, "an interpreter has 5000, and an order may have 1000"
     os.kill(pid or 0, signal.SIGCONT)
     assert status_of(pid) == 0
 
