@@ -7,7 +7,7 @@ import time
 import pytest
 
 from supervise.system.blocked import naps
-from supervise.system.pump import FAST, HUNG, PAUSE, SMALL, Gathering, Inside, Pump, Worker
+from supervise.system.pump import FLOW, HUNG, Inside, Pump, Worker
 from tests.tools import PATIENCE, wait_for
 
 
@@ -265,16 +265,123 @@ def test_close_has_patience_but_not_for_ever() -> None:
     os.close(hanging.end)
 
 
-def flood(step: float, size: int, sources: int = 1) -> list[bool]:
-    """What a hundred rounds `step` seconds apart, of `size` bytes each, are told."""
-    gathering = Gathering()
-    return [gathering.worthwhile(size, sources, 100 + number * step) for number in range(100)]
+class Flood:
+    """A source that counts what it reads, and a thread that writes into it without a pause until it is told to end."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump = pump
+        self.fd, self.end = os.pipe()
+        os.set_blocking(self.fd, False)
+        self.looks = self.read = self.written = 0
+        self.inside, self.go = threading.Event(), threading.Event()
+        self.hangs = False
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+        pump.watch(self.fd, self)
+        self._thread.start()
+
+    def _write(self) -> None:
+        while not self._enough.is_set():
+            self.written += os.write(self.end, bytes(65536))
+
+    def stop(self) -> None:
+        self._enough.set()
+        self._thread.join()
+        wait_for(lambda: self.read == self.written)
+
+    def stall(self) -> None:
+        self.hangs = False
+
+    def lose(self) -> None:
+        pass
+
+    def thaw(self) -> None:
+        pass
+
+    def ready(self, worker: Worker) -> None:
+        self.looks += 1
+        try:
+            count = os.readv(self.fd, (worker.buffer,))
+        except BlockingIOError:
+            return
+        self.read += count
+        worker.count += count
+        if self.hangs:
+            with Inside(self.pump, self, worker):
+                self.inside.set()
+                self.go.wait()
 
 
-def test_a_pause_is_for_floods_of_small_writes_only() -> None:
-    assert sum(flood(20e-6, 2000)) > 50
-    assert not any(flood(0.01, 2000))  # now and then
-    assert not any(flood(200e-6, 200))  # one line after the other has been seen
-    assert not any(flood(100e-6, SMALL))  # there is enough to do
-    assert sum(flood(100e-6, SMALL, 50)) > 50  # little each, from many
-    assert PAUSE * FAST < SMALL  # a pause does not end its own reason
+def watched(fd: int) -> bool:
+    """Whether any epoll of this process tells of the descriptor."""
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{number}") == "anon_inode:[eventpoll]":
+                with open(f"/proc/self/fdinfo/{number}") as file:
+                    if any(line.split()[:2] == ["tfd:", str(fd)] for line in file):
+                        return True
+        except OSError:
+            continue
+    return False
+
+
+def test_what_flows_is_read_without_epoll_and_what_has_dried_up_with_it() -> None:
+    pump = Pump()
+    flood, other = Flood(pump), Reader(pump)
+    for _ in range(3):
+        wait_for(lambda: not watched(flood.fd))
+    os.write(other.end, b"a line")
+    wait_for(lambda: other.data == b"a line")
+    flood.stop()
+    wait_for(lambda: watched(flood.fd) and rests(), "nobody looks in vain")
+    os.write(flood.end, b"again")
+    wait_for(lambda: flood.read == flood.written + 5)
+    os.close(flood.end)
+    os.close(other.end)
+    assert pump.close(PATIENCE)
+
+
+def test_what_flows_can_be_held_back() -> None:
+    pump = Pump()
+    flood = Flood(pump)
+    wait_for(lambda: not watched(flood.fd))
+    pump.call(lambda _: pump.ignore(flood.fd))
+    wait_for(rests)
+    looks = flood.looks
+    time.sleep(0.1)
+    assert flood.looks == looks
+    assert not watched(flood.fd)
+    pump.call(lambda _: pump.attend(flood.fd))
+    wait_for(lambda: flood.looks > looks + 10)
+    flood.stop()
+    os.close(flood.end)
+    assert pump.close(PATIENCE)
+
+
+def test_a_call_that_reads_a_lot_is_no_flow() -> None:
+    def drain(worker: Worker) -> None:
+        worker.count += FLOW
+
+    pump, done = Pump(), list[object]()
+    pump.call(drain)
+    wait_for(rests)
+    pump.call(done.append)
+    wait_for(lambda: done)
+    assert pump.close(PATIENCE)
+
+
+def test_who_takes_over_reads_on_what_flows() -> None:
+    pump = Pump()
+    hanging, other = Flood(pump), Flood(pump)
+    wait_for(lambda: not watched(hanging.fd) and not watched(other.fd))
+    hanging.hangs = True
+    hanging.inside.wait()
+    wait_for(lambda: pump.relieve(0) and not hanging.hangs)
+    before = hanging.read, other.read
+    wait_for(lambda: hanging.read > before[0] and other.read > before[1])
+    hanging.go.set()
+    wait_for(lambda: len(threads()) == 1)
+    for flood in (hanging, other):
+        flood.stop()
+        os.close(flood.end)
+    assert pump.close(PATIENCE)
