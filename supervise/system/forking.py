@@ -4,7 +4,6 @@ import array
 import ctypes
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -26,7 +25,7 @@ SLOW, QUICK = 0.5, 0.05  # seconds that a child may then take until it is execut
 REST = 10  # times as long as a child was waited for, only QUICK is waited again
 TITLE = ("forker", "of", "supervise")  # for ps(1)
 AVAILABLE = (
-    platform.machine() in forker.MACHINES
+    os.uname().machine in forker.MACHINES
     and ctypes.sizeof(ctypes.c_void_p) == 8
     and hasattr(ctypes.CDLL(None), "makecontext")  # musl has none
 )
