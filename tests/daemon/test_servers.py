@@ -12,7 +12,7 @@ import pytest
 from supervise.config.model import Config, DaemonConfig, PluginConfig, ServerConfig
 from supervise.daemon.servers import Servers
 from supervise.system.sockets import Listener, SocketError
-from tests.tools import free_ports, need_root
+from tests.tools import free_ports, need_root, wait_for
 
 
 class Accepting:
@@ -91,7 +91,7 @@ def story(configs: list[ServerConfig], tell: Callable[[Servers, Accepting], Awai
             assert not await greeted(config)
 
     asyncio.run(run())
-    assert set(os.listdir("/proc/self/fd")) <= set(before)
+    wait_for(lambda: set(os.listdir("/proc/self/fd")) <= set(before), "everything is closed soon")
     assert not [config.file for config in configs if config.file and os.path.exists(config.file)]
 
 
