@@ -24,11 +24,7 @@ PATIENCE = 3.0  # seconds for the forker, and for a child until only its user or
 SLOW, QUICK = 0.5, 0.05  # seconds that a child may then take until it is executed, while we wait: at most, and always
 REST = 10  # times as long as a child was waited for, only QUICK is waited again
 TITLE = ("forker", "of", "supervise")  # for ps(1)
-AVAILABLE = (
-    os.uname().machine in forker.MACHINES
-    and ctypes.sizeof(ctypes.c_void_p) == 8
-    and hasattr(ctypes.CDLL(None), "makecontext")  # musl has none
-)
+AVAILABLE = os.uname().machine in forker.CLONE and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
 Stage: TypeAlias = Literal["lookup", "fork", "user", "chdir", "exec"]
