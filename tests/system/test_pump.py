@@ -327,24 +327,26 @@ def watched(fd: int) -> bool:
 
 def test_what_flows_is_read_without_epoll_and_what_has_dried_up_with_it() -> None:
     pump = Pump()
-    flood, other = Flood(pump), Reader(pump)
-    for _ in range(3):
-        wait_for(lambda: not watched(flood.fd))
+    floods, other = [Flood(pump), Flood(pump)], Reader(pump)
+    wait_for(lambda: not any(watched(flood.fd) for flood in floods))
     os.write(other.end, b"a line")
     wait_for(lambda: other.data == b"a line")
-    flood.stop()
-    wait_for(lambda: watched(flood.fd) and rests(), "nobody looks in vain")
-    os.write(flood.end, b"again")
-    wait_for(lambda: flood.read == flood.written + 5)
-    os.close(flood.end)
+    for flood in floods:
+        flood.stop()
+    wait_for(lambda: all(watched(flood.fd) for flood in floods) and rests(), "nobody looks in vain")
+    for flood in floods:
+        os.write(flood.end, b"again")
+        wait_for(lambda flood=flood: flood.read == flood.written + 5)
+        os.close(flood.end)
     os.close(other.end)
     assert pump.close(PATIENCE)
 
 
 def test_what_flows_can_be_held_back() -> None:
     pump = Pump()
-    flood = Flood(pump)
+    flood, other = Flood(pump), Flood(pump)
     wait_for(lambda: not watched(flood.fd))
+    other.stop()
     pump.call(lambda _: pump.ignore(flood.fd))
     wait_for(rests)
     looks = flood.looks
@@ -355,6 +357,7 @@ def test_what_flows_can_be_held_back() -> None:
     wait_for(lambda: flood.looks > looks + 10)
     flood.stop()
     os.close(flood.end)
+    os.close(other.end)
     assert pump.close(PATIENCE)
 
 
