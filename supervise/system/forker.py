@@ -25,13 +25,16 @@ import ctypes
 import errno
 import gc
 import json
+import mmap
 import os
 import select
 import signal
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from os import chdir, close, dup2, getpid, getppid, setgid, setgroups, setsid, setuid, umask
 from typing import Any, Literal, NamedTuple
 
 # clone(2) by its number, where its first argument is the flags: the function of the C library wants a stack.
@@ -43,6 +46,7 @@ MOST = 40  # descriptors of a program, at most: all others of ours have higher n
 NOT_STARTED = 127  # exit status of what could not be executed
 Stage = Literal["fork", "user", "chdir", "exec", "ready", ""]
 STAGES: tuple[Stage, ...] = ("fork", "user", "chdir", "exec", "ready", "")
+READY = STAGES.index("ready")
 ANSWER = struct.Struct("=3i")  # the stage by its number
 FAILURE = struct.Struct("=2i")  # of a child: stage and errno
 
@@ -61,14 +65,29 @@ class Order(NamedTuple):
     cgroup: bytes | None
 
 
+class Means(NamedTuple):
+    """What a child uses, found beforehand: what it had to look up would be written to, and each page of that copied."""
+
+    clone: Callable[[], int]
+    send: Callable[[bytes, int], int]
+    execve: Callable[..., int]
+    link: int
+    daemon: int
+
+
 def serve(link: socket.socket, daemon: int) -> None:
     """Carry out orders until there are no more."""
     libc = ctypes.PyDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
+    call = CLONE[os.uname().machine], CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0
+    clone = partial(libc.syscall, *map(ctypes.c_long, call))
+    means = Means(clone, link.send, libc.execve, link.fileno(), daemon)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and a program shall have neither
         signal.signal(ignored, signal.SIG_DFL)
-    buffer, space = bytearray(LARGEST), socket.CMSG_LEN(MOST * array.array("i").itemsize)
+    buffer = mmap.mmap(-1, LARGEST)
+    buffer.madvise(mmap.MADV_DONTFORK)  # no child has a part of it
+    space = socket.CMSG_LEN(MOST * array.array("i").itemsize)
     beginning: dict[int, int] = {}  # pipes of children that are not executed yet, and their pids
     poll = select.poll()
     poll.register(link, select.POLLIN)
@@ -92,7 +111,7 @@ def serve(link: socket.socket, daemon: int) -> None:
             try:
                 if flags & socket.MSG_CTRUNC:
                     raise OSError(errno.EMFILE, "")
-                pid, hear = begin(libc, link, daemon, understood(bytes(memoryview(buffer)[:size])), fds)
+                pid, hear = begin(means, understood(buffer[:size]), fds)
                 beginning[hear] = pid
                 poll.register(hear, select.POLLIN)
             except Exception as error:
@@ -116,15 +135,14 @@ def understood(message: bytes) -> Order:
     return Order(filename, strings(words[:count]), strings(words[count:]), **order)
 
 
-def begin(libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: Order, fds: Sequence[int]) -> tuple[int, int]:
+def begin(means: Means, order: Order, fds: Sequence[int]) -> tuple[int, int]:
     """Have a child begin. Returns its pid, and a pipe that says nothing, but that it is closed, if it is executed.
 
     Raises OSError."""
     hear, tell = os.pipe()
-    flags = CLONE_PARENT | signal.SIGCHLD
-    pid: int = libc.syscall(*map(ctypes.c_long, (CLONE[os.uname().machine], flags, 0, 0, 0, 0)))
+    pid = means.clone()
     if pid == 0:
-        become(libc, link, daemon, order, fds, tell)
+        become(means, order, fds, tell)
     os.close(tell)
     if pid < 0:
         os.close(hear)
@@ -132,32 +150,36 @@ def begin(libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: Order, fd
     return pid, hear
 
 
-def become(libc: ctypes.PyDLL, link: socket.socket, daemon: int, order: Order, fds: Sequence[int], tell: int) -> None:
-    """In the child: be the program. Does not return. The directory is entered with the rights of the user."""
+def become(means: Means, order: Order, fds: Sequence[int], tell: int) -> None:
+    """In the child: be the program. Does not return. The directory is entered with the rights of the user.
+
+    Names are found at once here: each object on the way to another would be a page to be copied."""
     stage: Stage = "fork"
+    _, send, execve, link, daemon = means
+    filename, argv, env, directory, mask, user, group, groups, cgroup = order
     try:
-        os.setsid()
+        setsid()
         for number, fd in enumerate(fds):
-            os.dup2(fd, number)
-        if order.cgroup is not None:
-            os.write(os.open(order.cgroup + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), b"0")
-        if os.getppid() != daemon:  # it died before the next one could find us by our stdout, and would start another
+            dup2(fd, number)
+        if cgroup is not None:
+            os.write(os.open(cgroup + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC), b"0")
+        if getppid() != daemon:  # it died before the next one could find us by our stdout, and would start another
             return
-        if order.umask is not None:
-            os.umask(order.umask)
-        answer(link, os.getpid(), "ready")
-        link.close()  # nothing of ours belongs to the user
+        if mask is not None:
+            umask(mask)
+        send(ANSWER.pack(getpid(), READY, 0), socket.MSG_NOSIGNAL)
+        close(link)  # nothing of ours belongs to the user
         stage = "user"
-        if order.groups is not None:
-            os.setgroups(order.groups)
-        os.setgid(order.group)
-        if order.user is not None:
-            os.setuid(order.user)
+        if groups is not None:
+            setgroups(groups)
+        setgid(group)
+        if user is not None:
+            setuid(user)
         stage = "chdir"
-        if order.directory is not None:
-            os.chdir(order.directory)
+        if directory is not None:
+            chdir(directory)
         stage = "exec"
-        libc.execve(order.filename, order.argv, order.env)  # os.execve does not take every name of a variable
+        execve(filename, argv, env)  # os.execve does not take every name of a variable
         raise OSError(ctypes.get_errno(), "")
     except Exception as error:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # nobody may listen any more

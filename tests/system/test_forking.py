@@ -136,7 +136,7 @@ def test_a_child_that_was_given_up_does_not_begin(
     forker: Forking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is held up where a disk might: between its birth and its program."""
-    hook = b"    try:\n        os.setsid()\n"
+    hook = b"    try:\n        setsid()\n"
     assert hook in forker._program
     forker._program = forker._program.replace(hook, hook + STOP)
     born = set[int]()
