@@ -1,12 +1,12 @@
 """Work that may block for ever (a user database, a plugin), beside the loop and its pool of threads."""
 
 import asyncio
-import errno
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
+
+from supervise.system.threads import begin
 
 T = TypeVar("T")
 
@@ -76,6 +76,6 @@ class Aside:
 
         self._running += 1
         try:
-            threading.Thread(target=run, name="aside", daemon=True).start()
-        except RuntimeError as why:
-            loop.call_soon(settle, None, OSError(errno.EAGAIN, str(why)))
+            begin(run, "aside")
+        except OSError as why:
+            loop.call_soon(settle, None, why)

@@ -7,7 +7,6 @@ one takes over, STUCK times. After that the function is not called any more.
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from queue import SimpleQueue
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from supervise.core.listener import Token
 from supervise.core.wire import Event
+from supervise.system.threads import begin
 
 log = logging.getLogger("supervise")
 
@@ -110,7 +110,7 @@ class _Thread:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._spec, self._loop = spec, loop
         self._handler: Callable[[HandledEvent, bytes], Any] | None = None
-        threading.Thread(target=self._run, name=f"handler {spec}", daemon=True).start()
+        begin(self._run, f"handler {spec}")
 
     def _run(self) -> None:
         while (job := self.jobs.get()) is not None:

@@ -7,6 +7,8 @@ import threading
 import time
 from typing import NamedTuple
 
+from supervise.system.threads import begin
+
 PATIENCE = 0.5  # seconds that an answer may take while somebody waits
 HASTE = 0.02  # seconds that it may take while another takes longer than that
 FRESH = 1.0  # seconds for which an answer is not asked for again: a thousand starts are one question
@@ -46,10 +48,7 @@ class _Question:
         self.at = 0.0
         self.done = threading.Event()
         self._who = uid, gid
-        try:
-            threading.Thread(target=self._ask, name="accounts", daemon=True).start()
-        except RuntimeError as why:
-            raise OSError(errno.EAGAIN, str(why)) from None
+        begin(self._ask, "accounts")
 
     def _ask(self) -> None:
         try:

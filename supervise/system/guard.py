@@ -4,11 +4,12 @@ import asyncio
 import ctypes
 import logging
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from supervise.system.sockets import Listener, SocketError, listen
+from supervise.system.threads import begin
 
 logger = logging.getLogger("supervise")
 
@@ -125,6 +126,6 @@ class SocketGuard:
 def _close(fd: int) -> None:
     """Close an inotify descriptor, soon: the kernel waits 5 to 15 ms before it lets go of what was watched."""
     try:
-        threading.Thread(target=os.close, args=(fd,), name="closing", daemon=True).start()
-    except RuntimeError:  # there can be no more threads
+        begin(partial(os.close, fd), "closing")
+    except OSError:  # there can be no more threads
         os.close(fd)

@@ -2,8 +2,9 @@
 
 import errno
 import socket
-import threading
 from typing import Any
+
+from supervise.system.threads import begin
 
 RESOLVING = 3.0  # seconds
 
@@ -25,11 +26,7 @@ def addresses(host: str | None, port: int) -> list[Any]:
         except OSError as error:
             errors.append(error)
 
-    asking = threading.Thread(target=ask, name="names", daemon=True)
-    try:
-        asking.start()
-    except RuntimeError as why:  # there can be no more threads
-        raise OSError(errno.EAGAIN, str(why)) from None
+    asking = begin(ask, "names")
     asking.join(RESOLVING)
     if errors:
         raise errors[0]

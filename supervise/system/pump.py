@@ -4,18 +4,19 @@ import contextlib
 import logging
 import os
 import select
-import signal
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from supervise.system import swift
 from supervise.system.blocked import naps
 from supervise.system.gathering import PAUSE, Gathering
 from supervise.system.intent import Intent, Intents
+from supervise.system.threads import begin
 
 log = logging.getLogger("supervise")
 
@@ -296,11 +297,14 @@ class Pump:
         with self.lock:
             if self._worker is None:
                 worker = self._worker = Worker(self.intents.new() if self.intents is not None else None)
-                worker.thread = threading.Thread(target=self._run, args=(worker,), name="logs", daemon=True)
-                worker.thread.start()
+                try:
+                    worker.thread = begin(partial(self._run, worker), "logs")
+                except OSError:  # there can be no thread; whoever calls next tries again
+                    self._worker = None
+                    if worker.intent is not None:
+                        worker.intent.remove()
 
     def _run(self, worker: Worker) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         self._loop(worker)
         if worker.intent is not None:
             worker.intent.remove()

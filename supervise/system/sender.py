@@ -5,13 +5,15 @@ import errno
 import logging
 import os
 import select
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
+
+from supervise.system.threads import begin
 
 QUEUE = 1 << 20  # bytes that wait for the server; what comes then is dropped
 OVERHEAD = 200  # bytes that an entry of the queue takes beside its text
@@ -77,8 +79,8 @@ class Sender:
             self._queue.append(entry)
             self._queued += len(entry.data) + OVERHEAD
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log sender", daemon=True)
-                self._thread.start()
+                with suppress(OSError):  # there can be no thread; whoever comes next tries again
+                    self._thread = begin(self._run, "log sender")
             self._changed.notify()
         return 0
 
@@ -111,7 +113,6 @@ class Sender:
     # The sender's thread
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         while (entry := self._next()) is not None:
             try:
                 lost = [message for message in entry.messages(entry) if not self._deliver(message)]

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import select
-import signal
 import stat
 import threading
 import time
@@ -12,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from supervise.system.links import open_log
+from supervise.system.threads import begin
 
 QUEUE = 1 << 20  # bytes that wait for a slow reader; what comes then is dropped
 PATIENCE = 1.0  # seconds that a closed stream may take for what is queued
@@ -84,8 +84,8 @@ class StreamWriter:
             self._queue.append(data)
             self._queued += len(data)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log stream", daemon=True)
-                self._thread.start()
+                with contextlib.suppress(OSError):  # there can be no thread; whoever comes next tries again
+                    self._thread = begin(self._run, "log stream")
             self._changed.notify()
         return 0
 
@@ -121,7 +121,6 @@ class StreamWriter:
         os.close(self._wake)
 
     def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the main thread's business
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         poll.register(self._wake, select.POLLIN)

@@ -1,0 +1,25 @@
+"""Threads beside the loop's."""
+
+import errno
+import signal
+import threading
+from collections.abc import Callable
+
+
+def begin(work: Callable[[], object], name: str) -> threading.Thread:
+    """Have a daemon thread do that, for which nobody waits at the end. Any thread. Raises OSError (EAGAIN): there can
+    be no more of them.
+
+    No signal reaches it, not even at its birth: a thread has the mask of the one that makes it (pthread_create(3)).
+    Signals are the main thread's business, and while that keeps them waiting for the code that is about to be executed
+    in its place, one that any other thread took would be lost.
+    """
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    except RuntimeError as why:
+        raise OSError(errno.EAGAIN, str(why)) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return thread
