@@ -145,8 +145,8 @@ def test_doubtful_configuration(place: Path, case: str) -> None:
 
 
 DAEMON_ARGUMENTS = [
-    ("-x", "'-x'"),
-    ("--no-such-option", "'--no-such-option'"),
+    ("-x", "option -x not recognized"),
+    ("--no-such-option", "option --no-such-option not recognized"),
     ("-n -n", "conflicting command line option '-n'"),
     ("positional", "positional arguments are not supported"),
     ("-c s.conf -l", "-l"),
