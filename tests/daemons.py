@@ -159,7 +159,7 @@ def client_command(kind: Kind) -> list[str]:
     """argv of the client that belongs to it, without options."""
     if kind == "supervisord":
         return [need("supervisorctl")]
-    return [sys.executable, "-c", "from supervise.cli.entry import supervisectl; supervisectl()"]
+    return [sys.executable, "-c", "from supervise.cli.supervisectl import main; main()"]
 
 
 def environment(place: Path, **more: str) -> dict[str, str]:
