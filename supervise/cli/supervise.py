@@ -12,10 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervise import __version__
 from supervise.errors import ConfigError
+
+if TYPE_CHECKING:
+    import click
 
 
 class Flag(NamedTuple):
@@ -62,19 +65,7 @@ FLAGS = (
 )
 
 
-class SubCommand(NamedTuple):
-    """A click command in a module of this package; it is imported when it is called."""
-
-    module: str
-    help: str
-
-
-SUB_COMMANDS = {
-    "check": SubCommand("check", "Load a configuration and print all that is wrong with it."),
-    "passwd": SubCommand("passwd", "Make what stands for a password in a configuration."),
-    "sample": SubCommand("check", "Print a configuration to begin with (INI), every option in it."),
-    "schema": SubCommand("check", "Print a JSON Schema of the TOML form, for editors."),
-}
+SUB_COMMANDS = {"check": "check", "passwd": "passwd", "sample": "check", "schema": "check"}  # and their modules
 HELP = ("-h", "-?", "--help")
 VERSION = ("-v", "--version")
 USAGE = """\
@@ -139,7 +130,7 @@ def _parsed(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 def _help() -> str:
     options = [(", ".join(filter(None, (flag.short, flag.long))) + f" {flag.value}", flag.help) for flag in FLAGS]
     options += [(", ".join(VERSION), "Print the version."), (", ".join(HELP), "Show this message.")]
-    commands = [(name, command.help) for name, command in SUB_COMMANDS.items()]
+    commands = [(name, _command(name).get_short_help_str(limit=150)) for name in SUB_COMMANDS]
     tables = {"Options:": options, "Commands (--help tells the rest):": commands}
     return USAGE + "".join(
         f"\n{title}\n" + "\n".join(f"  {left:30}{right}" for left, right in table) + "\n"
@@ -147,13 +138,17 @@ def _help() -> str:
     ).rstrip("\n")
 
 
+def _command(name: str) -> "click.Command":
+    """It is imported when it is called, and click with it: to run programs is urgent."""
+    command: click.Command = getattr(importlib.import_module(f"supervise.cli.{SUB_COMMANDS[name]}"), name)
+    return command
+
+
 def _sub_command(name: str, args: list[str], configuration: str | None) -> int:
-    # Only here is click needed.
     import click
 
-    command: click.Command = getattr(importlib.import_module(f"supervise.cli.{SUB_COMMANDS[name].module}"), name)
     try:
-        status = command.main(
+        status = _command(name).main(
             args,
             prog_name=f"supervise {name}",
             standalone_mode=False,
