@@ -236,7 +236,7 @@ def _stay_in_touch(ground: Ground, supervisor: Supervisor) -> None:
         ground.keeper = ground.handover.safe = None
 
     def told(notification: Notification) -> None:
-        if isinstance(notification, DaemonChanged) and notification.state is DaemonState.SHUTDOWN:
+        if notification == DaemonChanged(DaemonState.SHUTDOWN):
             keeper.say("ending")
 
     keeper.listen(ground.handover.ended, lost)

@@ -83,7 +83,7 @@ class Signals:
             self._once_more()
 
     def _told(self, notification: Notification) -> None:
-        if isinstance(notification, DaemonChanged) and notification.state is DaemonState.RUNNING:
+        if notification == DaemonChanged(DaemonState.RUNNING):
             self._loop.call_soon(self._once_more)
 
     def _once_more(self) -> None:
