@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import psutil
@@ -51,6 +51,16 @@ async def end(own: Reaper, pid: int) -> tuple[int, bool]:
     return ended
 
 
+def ended(own: Reaper, count: int, see: Callable[..., None]) -> list[int]:
+    """So many children that are watched, and are zombies."""
+    pids = [start("sleep", "1000") for _ in range(count)]
+    for pid in pids:
+        own.watch(pid, see)
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+    return pids
+
+
 def test_every_exit_code_and_signal() -> None:
     async def story() -> None:
         async with reaper() as (own, orphans):
@@ -68,18 +78,14 @@ def test_others_have_their_turn_while_many_are_reaped() -> None:
     async def story() -> None:
         seen = list[str]()
 
-        def ended(*_: object) -> None:
+        def see(*_: object) -> None:
             if not seen:
                 asyncio.get_running_loop().call_soon(seen.append, "another")
             seen.append("ended")
             time.sleep(SLICE)
 
         async with reaper() as (own, _):
-            pids = [start("sleep", "1000") for _ in range(5)]
-            for pid in pids:
-                own.watch(pid, ended)
-                os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            pids = ended(own, 5, see)
             async with asyncio.timeout(LONG):
                 while seen.count("ended") < len(pids):
                     await asyncio.sleep(0.01)
@@ -99,11 +105,7 @@ def test_what_the_first_of_many_ends_calls_for_comes_before_the_others() -> None
             seen.append("told")
 
         async with reaper() as (own, _):
-            pids = [start("sleep", "1000") for _ in range(3)]
-            for pid in pids:
-                own.watch(pid, see)
-                os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            pids = ended(own, 3, see)
             async with asyncio.timeout(LONG):
                 while len(seen) < 2 * len(pids):
                     await asyncio.sleep(0)
@@ -121,11 +123,7 @@ def test_what_is_left_to_reap_is_left_to_who_comes_next() -> None:
             time.sleep(SLICE)
 
         async with reaper() as (own, _):
-            pids = [start("sleep", "1000") for _ in range(3)]
-            for pid in pids:
-                own.watch(pid, see)
-                os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: all(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids))
+            pids = ended(own, 3, see)
             async with asyncio.timeout(LONG):
                 while not seen:
                     await asyncio.sleep(0)
