@@ -9,7 +9,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from supervise.api import audit, body, logtail, openapi, shapes
 from supervise.api.auth import Caller, check_origin
-from supervise.api.gate import Gate, is_private
+from supervise.api.gate import AskLocals, Gate, is_private
 from supervise.api.listing import Lists
 from supervise.api.page import Page
 from supervise.api.plugins import Plugins
@@ -31,9 +31,9 @@ GRACE = 5.0
 class Api:
     """Serves the commands on any number of listeners. Loop thread only."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, ask_locals: AskLocals) -> None:
         self._commands, self._lists = commands, Lists(commands)
-        self._gate, self._plugins = Gate(), Plugins(commands)
+        self._gate, self._plugins = Gate(ask_locals), Plugins(commands)
         self._rpc, self._page = Rpc(commands, {}), Page(commands)
         own = Route(
             method="GET", path="/openapi.json", handler=self._openapi, summary="This document.", answer=shapes.DOCUMENT

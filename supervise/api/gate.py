@@ -9,14 +9,13 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from supervise.api.auth import CHALLENGE, Caller, credentials, peer, peer_groups
-from supervise.api.logins import Logins
-from supervise.api.pam import role_of
+from supervise.api.logins import SECONDS, Logins
 from supervise.api.problem import Problem
 from supervise.config import passwords
 from supervise.config.model import Role, ServerConfig, UserConfig
@@ -26,11 +25,15 @@ log = logging.getLogger("supervise")
 # Compared when nobody has that name, so that the answer takes as long: no salt and hash of anybody.
 _NOBODY = f"{passwords.SCRYPT}{passwords.N}${passwords.R}${passwords.P}$AAAAAAAAAAAAAAAAAAAAAA==${'A' * 43}="
 
+# The uid and the groups of a local user, by a service of PAM, the name, the password, and the seconds that there are.
+AskLocals: TypeAlias = Callable[[str, str, bytes, int], Awaitable[tuple[int, frozenset[int]] | None]]
+
 
 class Gate:
     """Admits callers to servers. Loop thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask_locals: AskLocals) -> None:
+        self._ask_locals = ask_locals
         self._users: dict[str, UserConfig] = {}
         self._logins = Logins[Role]()
 
@@ -75,20 +78,35 @@ class Gate:
         name, password = given
         caller = replace(caller, user=name)
         stored, role = self._stored(server, name)
-        foreign = False  # whether somebody else is asked
-        if stored is not None:
-            slow, verify = passwords.is_slow(stored), partial(_compare, stored, role, password)
-        elif server.pam_service:
-            slow, verify = True, partial(role_of, server, name, password)
-            foreign = True
-        else:
-            slow = self._has_slow(server)
-            verify = partial(_compare, _NOBODY if slow else "", None, password)
         login = b"\0".join((repr(server if stored is None else stored).encode(), name.encode(), password))
-        found = await self._logins.check(caller, login, verify, slow=slow, foreign=foreign)
+        if stored is None and server.pam_service:
+            verify = partial(self._logins.ask, partial(self._local, server, server.pam_service, name, password))
+        else:
+            verify = partial(self._compare, server, stored, role, password)
+        found = await self._logins.check(caller, login, verify)
         if found is None:
             raise _unknown()
         return replace(caller, role=found)
+
+    async def _compare(
+        self, server: ServerConfig, stored: str | None, role: Role | None, password: bytes
+    ) -> Role | None:
+        if stored is None:
+            stored = _NOBODY if self._has_slow(server) else ""
+        work = partial(_compare, stored, role, password)
+        return await self._logins.compare(work) if passwords.is_slow(stored) else work()
+
+    async def _local(self, server: ServerConfig, service: str, user: str, password: bytes) -> Role | None:
+        found = await self._ask_locals(service, user, password, SECONDS)
+        if found is None:
+            return None
+        uid, groups = found
+        if uid == 0:
+            return Role.ADMIN
+        role = server.role_of(uid, groups)
+        if role is None:
+            log.warning("local user %a is not among the users and groups of %s", user, server.section)
+        return role
 
     def _stored(self, server: ServerConfig, name: str) -> tuple[str | None, Role | None]:
         """The password and the role that belong to a name; a server's own username is an admin."""

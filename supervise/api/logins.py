@@ -3,7 +3,8 @@
 1. A right password is remembered for a minute (as a keyed hash), so that a client that asks every second costs one
    comparison a minute; the same login asked twice at once is compared once.
 2. At most WORKERS comparisons run, and WAITING wait; what comes then is told to come later, and so is who has waited
-   for SECONDS. No client can take the loop's time, nor more memory than that; no directory that hangs keeps others out.
+   for SECONDS. No client can take the loop's time, nor more memory than that. The same holds for questions to others,
+   apart: no directory that hangs keeps out who is known here.
 3. A source of FREE failures within WINDOW seconds is refused for PENALTY seconds, without a look at what it sends,
    unless that is remembered as right: somebody behind the same proxy who is logged in stays so.
 """
@@ -13,7 +14,7 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, TypeVar
@@ -26,7 +27,7 @@ REMEMBERED = 60.0  # seconds
 MAX_REMEMBERED = 1000  # logins
 WORKERS = 2
 WAITING = 32
-SECONDS = 30.0  # for a comparison
+SECONDS = 30  # for a comparison
 FREE, WINDOW, PENALTY = 10, 60.0, 30.0
 MAX_SOURCES = 10_000
 
@@ -51,7 +52,8 @@ class Logins(Generic[T]):
         self._known: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[T | None]] = {}
         self._sources: OrderedDict[str, _Source] = OrderedDict()
-        self._own, self._foreign = Aside(WORKERS, WAITING), Aside(WORKERS, WAITING)
+        self._comparing = Aside(WORKERS, WAITING)
+        self._asking, self._turns = 0, asyncio.Semaphore(WORKERS)
 
     def forget(self) -> None:
         """Users have changed: everybody is asked again."""
@@ -59,23 +61,19 @@ class Logins(Generic[T]):
 
     def close(self) -> None:
         """Begin no more comparisons; nobody waits for those under way."""
-        self._own.close()
-        self._foreign.close()
+        self._comparing.close()
 
-    async def check(
-        self, caller: Caller, login: bytes, verify: Callable[[], T | None], *, slow: bool, foreign: bool = False
-    ) -> T | None:
+    async def check(self, caller: Caller, login: bytes, verify: Callable[[], Awaitable[T | None]]) -> T | None:
         """What `verify` says of this login (everything that its answer depends on), or said not long ago.
 
-        `verify` runs in a thread if it is `slow`; if it is `foreign`, others are asked who may never answer: then it
-        keeps no threads from who is not. None: the password is wrong. Raises Problem 429 and 503.
+        None: the password is wrong. Raises Problem 429 and 503.
         """
         key = hmac.digest(self._secret, login, sha256)
         at, known = self._known.get(key, (0.0, None))
         if known is not None and self._loop.time() < at + REMEMBERED:
             return known
         source = self._attempt(caller)
-        found = await self._verify(key, verify, self._foreign if foreign else self._own) if slow else verify()
+        found = await self._verify(key, verify)
         if found is None:
             log.warning("login failed: %s", caller)
             return None
@@ -83,21 +81,27 @@ class Logins(Generic[T]):
         self._remember(key, found)
         return found
 
-    async def _verify(self, key: bytes, verify: Callable[[], T | None], aside: Aside) -> T | None:
+    async def compare(self, work: Callable[[], T | None]) -> T | None:
+        """A way to `verify`: by work that takes its time, in a thread. Raises Busy, OSError, TimeoutError."""
+        return await self._comparing.run(work, SECONDS)
+
+    async def ask(self, question: Callable[[], Awaitable[T | None]]) -> T | None:
+        """A way to `verify`: by others, who may never answer. Raises Busy, TimeoutError."""
+        if self._asking >= WORKERS + WAITING:
+            raise Busy
+        self._asking += 1
+        try:
+            async with asyncio.timeout(SECONDS), self._turns:
+                return await question()
+        finally:
+            self._asking -= 1
+
+    async def _verify(self, key: bytes, verify: Callable[[], Awaitable[T | None]]) -> T | None:
         task = self._running.get(key)
         if task is None:
-            self._running[key] = task = self._loop.create_task(self._in_thread(verify, aside))
+            self._running[key] = task = self._loop.create_task(_told(verify))
             task.add_done_callback(lambda done: (self._running.pop(key), done.cancelled() or done.exception()))
         return await asyncio.shield(task)  # a client that goes away must not spoil it for the others
-
-    async def _in_thread(self, verify: Callable[[], T | None], aside: Aside) -> T | None:
-        try:
-            return await aside.run(verify, SECONDS)
-        except Busy:
-            raise Problem(503, "too many logins at once; try again", headers={"Retry-After": "2"}) from None
-        except TimeoutError:
-            log.warning("a login could not be checked within %g seconds", SECONDS)
-            raise Problem(503, "the login could not be checked; try again", headers={"Retry-After": "2"}) from None
 
     def _remember(self, key: bytes, found: T) -> None:
         self._known[key] = self._loop.time(), found
@@ -123,6 +127,20 @@ class Logins(Generic[T]):
             log.warning("%d failed logins from %s: refused for %d seconds", FREE, name, PENALTY)
             raise _later(PENALTY)
         return source
+
+
+async def _told(verify: Callable[[], Awaitable[T | None]]) -> T | None:
+    """What it says. Raises Problem 503 where it does not."""
+    try:
+        return await verify()
+    except Busy:
+        why = "too many logins at once"
+    except TimeoutError:
+        why = f"no answer within {SECONDS} seconds"
+    except OSError as error:
+        why = str(error)
+    log.warning("a login could not be checked: %s", why)
+    raise Problem(503, f"the login could not be checked ({why}); try again", headers={"Retry-After": "2"})
 
 
 def _later(seconds: float) -> Problem:

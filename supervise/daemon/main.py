@@ -41,6 +41,7 @@ from supervise.system.handover import Handover
 from supervise.system.journal import JournalError
 from supervise.system.keeper import FORWARDED
 from supervise.system.links import Trust
+from supervise.system.locals import Locals
 from supervise.system.notify import Notifier
 from supervise.system.reap import Reaper, become_subreaper
 
@@ -201,7 +202,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
         await supervisor.spawning.settled(PROGRAMS_FIRST)
         gc.freeze()  # code, configuration and processes stay: there is nothing to be found in them
         gc.enable()
-        await _answer(ground, commands)
+        await _answer(ground, commands, reaper)
         if ground.keeper:
             ground.keeper.say("ready")
         ground.starter.ready()
@@ -243,14 +244,14 @@ def _stay_in_touch(ground: Ground, supervisor: Supervisor) -> None:
     supervisor.bus.listen(told)
 
 
-async def _answer(ground: Ground, commands: Commands) -> None:
+async def _answer(ground: Ground, commands: Commands, reaper: Reaper) -> None:
     """Serve the control interface. Its import takes a quarter of a second, hence late and in a thread."""
     deaf = partial(signal.pthread_sigmask, signal.SIG_BLOCK, FORWARDED)  # signals are this thread's business
     asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(initializer=deaf))
     await asyncio.to_thread(importlib.import_module, API)
     from supervise.api.app import Api  # noqa: PLC0415  # it has just been loaded
 
-    await ground.servers.serve(Api(commands), ground.config)
+    await ground.servers.serve(Api(commands, Locals(reaper).find), ground.config)
 
 
 def _apply(ground: Ground, supervisor: Supervisor, new: Config) -> None:

@@ -6,15 +6,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from supervise.system import forker
+from supervise.system import forker, script
 from supervise.system.environment import encoded, variable
 from supervise.system.inherited import inherited
 from supervise.system.reap import Reaper
@@ -23,7 +21,7 @@ TRIES = 2
 PATIENCE = 3.0  # seconds for the forker, and for a child until only its user or a disk can delay it
 SLOW, QUICK = 0.5, 0.05  # seconds that a child may then take until it is executed, while we wait: at most, and always
 REST = 10  # times as long as a child was waited for, only QUICK is waited again
-TITLE = ("forker", "of", "supervise")  # for ps(1)
+TITLE = "forker of supervise"
 AVAILABLE = os.uname().machine in forker.CLONE and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
@@ -72,24 +70,15 @@ class Forker:
 
     def _begin(self) -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        number, path = its.fileno(), "LD_LIBRARY_PATH"
-        command = [sys.executable, "-I", "-S", "-", str(number), str(os.getpid()), *TITLE]
-        with ExitStack() as failed, its, _memory(self._program) as program:
+        path = "LD_LIBRARY_PATH"
+        env = {path: os.environ[path]} if path in os.environ else {}  # where the interpreter cannot do without
+        with ExitStack() as failed, its:
             failed.callback(ours.close)
             self._inherited = inherited()
-            process = subprocess.Popen(
-                command,
-                stdin=program,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={path: os.environ[path]} if path in os.environ else {},  # where the interpreter cannot do without
-                pass_fds=[number],
-                start_new_session=True,
-            )
-            process.returncode = 0  # reaping is the reaper's business
+            pid = script.start(self._program, its, flags=("-I", "-S"), title=TITLE, env=env)
             failed.pop_all()
-        self._link, self._pid = ours, process.pid
-        self._reaper.watch(self._pid, lambda *_: self._gone(process.pid))
+        self._link, self._pid = ours, pid
+        self._reaper.watch(pid, lambda *_: self._gone(pid))
 
     def start(
         self,
@@ -206,15 +195,3 @@ class Forker:
 def _text(text: str) -> str:
     """As a program shall see it, a character for a byte. Raises ValueError."""
     return encoded(text).decode("latin-1")
-
-
-@contextmanager
-def _memory(content: bytes) -> Iterator[int]:
-    """A file with that content, which has no name, and which writing to cannot block."""
-    fd = os.memfd_create("forker")
-    try:
-        os.write(fd, content)
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)

@@ -30,9 +30,17 @@ def basic(text: str | bytes) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(raw).decode()}"}
 
 
+async def ask_locals(service: str, user: str, password: bytes, _: int) -> tuple[int, frozenset[int]] | None:
+    """A machine with three users, and a service that knows their password."""
+    uids = {"root": 0, "joe": 1001, "jim": 1002}
+    if (service, password) != ("login", b"right") or user not in uids:
+        return None
+    return uids[user], frozenset({uids[user], 4711})
+
+
 def run(story: Callable[[Gate], Awaitable[None]]) -> None:
     async def whole() -> None:
-        gate = Gate()
+        gate = Gate(ask_locals)
         try:
             await story(gate)
         finally:
@@ -153,6 +161,37 @@ def test_a_username_without_groups_asks_everybody(sock: socket.socket) -> None:
         assert (await gate.admit(config, basic("u:p"), sock, None)).role is Role.ADMIN
         with_groups = server("unix", username="u", password="p", read_groups=(4711,))
         assert (await gate.admit(with_groups, {}, sock, None)).role is Role.ADMIN
+
+    run(story)
+
+
+def test_local_users_have_the_roles_of_their_groups(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(gate: Gate) -> None:
+        async def role(user: str, password: str = "right", **groups: tuple[int, ...]) -> Role | int:
+            config = server(pam_service="login", **groups)
+            try:
+                return (await gate.admit(config, basic(f"{user}:{password}"), None, ADDRESS)).role
+            except Problem as problem:
+                return problem.status
+
+        assert await role("joe", read_groups=(4711,)) is Role.READ
+        assert await role("joe", control_groups=(1001,)) is Role.CONTROL
+        assert await role("jim", admin_users=(1002,)) is Role.ADMIN
+        assert await role("root", read_groups=(5,)) is Role.ADMIN
+        assert await role("joe", read_groups=(5,)) == 401
+        assert await role("joe", "wrong", read_groups=(4711,)) == 401
+        assert await role("jack", read_groups=(4711,)) == 401
+
+    run(story)
+    assert "local user 'joe' is not among the users and groups of inet_http_server" in caplog.text
+
+
+def test_a_user_of_the_configuration_hides_a_local_one() -> None:
+    async def story(gate: Gate) -> None:
+        gate.use([UserConfig(name="root", password="thepassword", role=Role.READ)])
+        config = server(pam_service="login")
+        assert (await gate.admit(config, basic("root:thepassword"), None, ADDRESS)).role is Role.READ
+        assert (await refused(gate, config, basic("root:right"))).status == 401
 
     run(story)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -28,38 +29,40 @@ def run(story: Callable[[Logins[str]], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(whole(), 60))
 
 
-def right() -> str | None:
+async def right() -> str | None:
     return "ann"
 
 
-def wrong() -> str | None:
+async def wrong() -> str | None:
     return None
 
 
-async def status(one: Logins[str], caller: Caller, login: bytes, verify: Callable[[], str | None] = wrong) -> int:
+async def status(
+    one: Logins[str], caller: Caller, login: bytes, verify: Callable[[], Awaitable[str | None]] = wrong
+) -> int:
     try:
-        return 200 if await one.check(caller, login, verify, slow=False) else 401
+        return 200 if await one.check(caller, login, verify) else 401
     except Problem as problem:
         return problem.status
 
 
 def test_a_right_password_is_compared_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(one: Logins[str]) -> None:
-        assert await one.check(ANN, b"l", right, slow=True) == "ann"
-        assert await one.check(ANN, b"l", wrong, slow=True) == "ann"
-        assert await one.check(ANN, b"other", wrong, slow=True) is None
+        assert await one.check(ANN, b"l", right) == "ann"
+        assert await one.check(ANN, b"l", wrong) == "ann"
+        assert await one.check(ANN, b"other", wrong) is None
         one.forget()
-        assert await one.check(ANN, b"l", wrong, slow=True) is None
-        assert await one.check(ANN, b"l", right, slow=True) == "ann"
+        assert await one.check(ANN, b"l", wrong) is None
+        assert await one.check(ANN, b"l", right) == "ann"
         monkeypatch.setattr(logins, "REMEMBERED", 0.0)
-        assert await one.check(ANN, b"l", wrong, slow=True) is None
+        assert await one.check(ANN, b"l", wrong) is None
 
     run(story)
 
 
 def test_no_password_is_kept_in_clear() -> None:
     async def story(one: Logins[str]) -> None:
-        await one.check(ANN, b"ann\0hunter2", right, slow=False)
+        await one.check(ANN, b"ann\0hunter2", right)
         assert "hunter2" not in repr(vars(one))
 
     run(story)
@@ -104,7 +107,7 @@ def test_many_guesses_at_once_are_counted_before_they_are_compared() -> None:
 
         async def attempt(number: int) -> None:
             with suppress(Problem):
-                assert await one.check(EVE, b"%d" % number, guess, slow=True) is None
+                assert await one.check(EVE, b"%d" % number, partial(one.compare, guess)) is None
 
         await asyncio.gather(*map(attempt, range(500)))
         assert len(compared) <= FREE
@@ -125,10 +128,10 @@ def test_slow_comparisons_take_the_loop_no_time_and_only_a_few_threads() -> None
             return "x"
 
         calls = [
-            asyncio.create_task(one.check(Caller(address=f"192.0.2.{n}"), b"%d" % n, slowly, slow=True))
+            asyncio.create_task(one.check(Caller(address=f"192.0.2.{n}"), b"%d" % n, partial(one.compare, slowly)))
             for n in range(200)
         ]
-        same = [asyncio.create_task(one.check(ANN, b"0", slowly, slow=True)) for _ in range(5)]
+        same = [asyncio.create_task(one.check(ANN, b"0", partial(one.compare, slowly))) for _ in range(5)]
         await asyncio.sleep(0.05)  # the loop is free
         release.set()
         results = await asyncio.gather(*calls, *same, return_exceptions=True)
@@ -139,6 +142,56 @@ def test_slow_comparisons_take_the_loop_no_time_and_only_a_few_threads() -> None
         assert statuses[200:] == [200] * 5  # the same login, asked several times, is compared once
 
     run(story)
+
+
+def test_questions_to_others_are_few_and_keep_nobody_out_who_is_known() -> None:
+    async def story(one: Logins[str]) -> None:
+        release, running, most = asyncio.Event(), 0, 0
+
+        async def others() -> str | None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await release.wait()
+            running -= 1
+            return "x"
+
+        calls = [
+            asyncio.create_task(status(one, Caller(address=f"192.0.2.{n}"), b"%d" % n, partial(one.ask, others)))
+            for n in range(200)
+        ]
+        assert await one.check(ANN, b"ann's", partial(one.compare, lambda: "ann")) == "ann"
+        release.set()
+        statuses = await asyncio.gather(*calls)
+        assert most == WORKERS
+        assert statuses.count(200) == WORKERS + WAITING
+        assert statuses.count(503) == 200 - WORKERS - WAITING
+        assert await status(one, ANN, b"again", partial(one.ask, others)) == 200
+
+    run(story)
+
+
+def test_whoever_cannot_be_asked_has_not_said_no(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "SECONDS", 0)
+
+    async def impossible() -> str | None:
+        raise OSError("PAM cannot be asked: no libpam")
+
+    async def never() -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    async def story(one: Logins[str]) -> None:
+        assert await status(one, ANN, b"ann's", impossible) == 503
+        assert await status(one, ANN, b"ann's", partial(one.ask, never)) == 503
+
+    run(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a login could not be checked: PAM cannot be asked: no libpam",
+        "a login could not be checked: no answer within 0 seconds",
+    ]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

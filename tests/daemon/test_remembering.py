@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,13 @@ command = sleep 1000
 autostart = false
 """
 )
+
+
+def remove(directory: Path) -> None:
+    """All at once. Else some of what the daemon makes anew meanwhile would be removed, too."""
+    aside = directory.with_name(f"{directory.name}.removed")
+    directory.rename(aside)
+    shutil.rmtree(aside)
 
 
 def killed(supervisors: Supervisors, daemon: Daemon) -> Daemon:
@@ -48,7 +56,7 @@ def test_programs_are_adopted_all_the_same(
     for times in (1, 2):
         [directory] = [journal for journal in journals(daemon.place) if journal.exists()]
         if times == 1:
-            shutil.rmtree(directory)
+            remove(directory)
         else:
             (directory / "state").unlink()
         if die is killed:
@@ -68,7 +76,7 @@ def test_where_it_cannot_be_made_anew_no_upgrade_is_begun(supervisors: Superviso
     daemon = supervisors.start("supervise", PROGRAMS)
     pid = daemon.wait_state("cat", "RUNNING")["pid"]
     [directory] = [journal for journal in journals(daemon.place) if journal.exists()]
-    shutil.rmtree(directory)
+    remove(directory)
     wait_for((directory / "state").exists)
 
     def in_the_way() -> bool:  # unless the daemon is quicker
@@ -125,7 +133,7 @@ def test_what_is_beside_the_journal_is_made_anew_with_it(supervisors: Supervisor
                 path.unlink(missing_ok=True)
                 time.sleep(0.02)
         else:
-            shutil.rmtree(directory)
+            remove(directory)
         wait_for(lambda: kinds() == FILES)
     wait_for(
         lambda: all(path.stat().st_mode & stat.S_ISVTX for path in directory.iterdir()), "cleaners are to spare it"
