@@ -20,6 +20,7 @@ log = logging.getLogger("supervise")
 
 STOCK = "supervisor.dispatchers:default_handler"  # "OK" accepts, anything else rejects
 PATIENCE = 30.0  # seconds for one call
+AGAIN = 1.0  # seconds until a thread is tried again where there could be none
 STUCK = 4  # threads of one pool that may be inside a function that does not return
 REJECTION = "RejectEvent"  # the exception by which a handler rejects, of whatever module
 
@@ -70,7 +71,12 @@ class Judge:
 
     def _call(self, event: HandledEvent, result: bytes, answer: Answer) -> None:
         if self._thread is None:
-            self._thread = _Thread(self._spec, self._loop)
+            try:
+                self._thread = _Thread(self._spec, self._loop)
+            except OSError as why:  # neither a verdict would be true: the event stays with its listener
+                log.warning("%s: the result handler %s has to wait: %s", self._pool, self._spec, why)
+                self._loop.call_later(AGAIN, self._call, event, result, answer)
+                return
         thread = self._thread
         done = False
 

@@ -68,8 +68,8 @@ class Worker:
     def sleeps(self, between: float = 0.0) -> bool:
         """Whether its thread has slept since this was asked last, or for `between` seconds from now. One that does
         not get the processor does not sleep."""
-        assert self.thread is not None
-        assert self.thread.native_id is not None
+        if self.thread is None or self.thread.native_id is None:  # it is about to begin
+            return False
         if between:
             self.naps = naps(self.thread.native_id)
             time.sleep(between)

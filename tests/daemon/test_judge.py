@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from supervise.core.wire import Event
 from supervise.daemon import judge as module
 from supervise.daemon.judge import STOCK, STUCK, Judge, resolve
 from tests.daemon.running import eventually, run
+from tests.tools import ROOT, need_root
 
 EVENT = Event(7, "TICK_5", b"when:5")
 
@@ -117,6 +119,30 @@ def test_a_function_that_hangs_is_given_up(
     run(story)
     assert len(caplog.messages) == STUCK
     assert caplog.messages[-1].endswith("hangs; it is not called any more")
+
+
+NO_THREADS = """
+import asyncio, os, resource
+from supervise.core.wire import Event
+from supervise.daemon.judge import Judge
+async def main():
+    os.setgid(65534); os.setuid(63996); resource.setrlimit(resource.RLIMIT_NPROC, (1, 100))
+    loop = asyncio.get_running_loop()
+    token = loop.create_future()
+    Judge("builtins:max", "l").judge(Event(7, "TICK_5", b"when:5"), b"OK", token.set_result)
+    await asyncio.sleep(0)
+    print(token.done())
+    resource.setrlimit(resource.RLIMIT_NPROC, (100, 100))
+    print((await token).name)
+asyncio.run(main())
+"""
+
+
+def test_where_there_can_be_no_thread_the_event_waits() -> None:
+    need_root()
+    done = subprocess.run([sys.executable, "-c", NO_THREADS], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["False", "NOISE"], "two such arguments cannot be compared"
+    assert done.stderr.startswith("l: the result handler builtins:max has to wait: [Errno 11] can't start new thread\n")
 
 
 def test_resolve(handlers: str) -> None:
