@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from supervise.cli import foreground, render
+from supervise.cli import render
 from supervise.cli.actions import about, usage
 from supervise.cli.completion import complete_processes
 from supervise.cli.session import Session, pass_session
@@ -54,6 +54,8 @@ def tail(session: Session, follow: bool, lines: int | None, words: Sequence[str]
         session.fail(f"Error: too {'many' if names else 'few'} arguments")
         session.out(usage("tail"))
     elif follow:
+        from supervise.cli import foreground
+
         foreground.follow(session, names, channel, FOLLOW_BYTES if amount < 0 else amount, lines)
     else:
         show(session, names[0], names[0], channel, BYTES if amount < 0 else amount, lines)
@@ -75,6 +77,8 @@ def maintail(session: Session, follow: bool, lines: int | None, words: Sequence[
     elif rest:
         session.fail(f"Error: bad argument {rest[0]}")
     elif follow:
+        from supervise.cli import foreground
+
         foreground.follow(session, [""], "stdout", FOLLOW_BYTES if amount < 0 else amount, lines)
     else:
         show(session, "", "supervisord", "stdout", BYTES if amount < 0 else amount, lines)
@@ -136,6 +140,8 @@ def fg(session: Session, names: Sequence[str]) -> None:
         session.fail("ERROR: process not running")
         return
     session.out(LEAVE)
+    from supervise.cli import foreground
+
     foreground.attach(session, process["namespec"])
 
 
