@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
-from supervise.system import swift
 from supervise.system.blocked import naps
+from supervise.system.flows import Flows
 from supervise.system.gathering import PAUSE, Gathering
 from supervise.system.intent import Intent, Intents
 from supervise.system.threads import begin
@@ -21,7 +21,6 @@ from supervise.system.threads import begin
 log = logging.getLogger("supervise")
 
 BUFFER = 512 * 1024  # bytes a source may hand on in one round; measured: half of it costs a tenth more time
-FLOW = 16 * 1024  # bytes at once from which on a source is looked at in turn, without asking epoll
 HUNG = 3.0  # seconds asleep in one file after which nothing is expected of it any more
 WORKERS = 16  # threads that may be stuck in hung files at one time; after that the pump waits as well
 
@@ -136,7 +135,6 @@ class Pump:
         self.hung: dict[int, Hang] = {}  # by device
         self._on_busy = on_busy
         self._sources: dict[int, Source] = {}
-        self._flowing: set[int] = set()  # those that epoll does not watch just now; the log thread's
         self._calls: deque[Callable[[Worker], None]] = deque()
         self._woken = self._gathering = False
         self._stopping = False
@@ -144,6 +142,7 @@ class Pump:
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._flows = Flows(self._epoll)
         self._worker: Worker | None = None
         self._stuck: list[Worker] = []
 
@@ -180,10 +179,9 @@ class Pump:
         """Forget and close a watched descriptor. In the log thread only."""
         # The number may be used again, by another thread, as soon as it is closed: so that comes last.
         self._sources.pop(fd, None)
-        self._flowing.discard(fd)
         if self._custody is not None:
             self._custody.release(fd)
-        swift.unregister(self._epoll, fd)
+        self._flows.forget(fd)
         os.close(fd)
 
     def call(self, function: Callable[[Worker], None]) -> None:
@@ -241,9 +239,7 @@ class Pump:
 
     def ignore(self, fd: int) -> None:
         """Do not read a descriptor until `attend`. In the log thread only."""
-        self._flowing.discard(fd)
-        with contextlib.suppress(OSError):  # it is not watched yet, or not any more
-            self._epoll.unregister(fd)
+        self._flows.ignore(fd)
 
     def attend(self, fd: int) -> None:
         """Read it again, if it is watched. In the log thread only."""
@@ -314,36 +310,21 @@ class Pump:
     def _loop(self, worker: Worker) -> None:
         gathering = Gathering()
         while not (worker.retired or self._stopping):
-            ready = self._epoll.poll(0 if self._flowing else None)
-            ready += [(fd, select.EPOLLIN) for fd in self._flowing]
+            ready = self._epoll.poll(0 if self._flows.now else None)
+            ready += [(fd, select.EPOLLIN) for fd in self._flows.now]
             for fd, _ in ready:
                 if fd == self._wake:
                     self._run_calls(worker)
                 elif (source := self._sources.get(fd)) is not None:
                     before = worker.count
                     self._guard(source.ready, worker)
-                    if not worker.retired:
-                        self._follow(fd, worker.count - before, len(ready) == 1)
+                    if not worker.retired and fd in self._sources:
+                        self._flows.note(fd, worker.count - before, alone=len(ready) == 1)
                 if worker.retired or self._stopping:
                     return
             count, worker.count = worker.count, 0
             if gathering.worthwhile(count, len(ready), time.monotonic()):
                 time.sleep(PAUSE)
-
-    def _follow(self, fd: int, count: int, alone: bool) -> None:
-        """Choose how to hear of a source that has just given `count` bytes: by epoll, or while it flows by looking.
-
-        Epoll is told of every single write to a pipe that it watches, which takes the writer a fifth of its time.
-        One that is read alone often has nothing for a moment, and would go to and fro.
-        """
-        if fd in self._flowing:
-            if not count:
-                self._flowing.remove(fd)
-                self.attend(fd)
-        elif count >= FLOW and not alone:
-            with contextlib.suppress(OSError):  # it was closed, or is to be ignored
-                self._epoll.unregister(fd)
-                self._flowing.add(fd)
 
     def _run_calls(self, worker: Worker) -> None:
         with contextlib.suppress(BlockingIOError):

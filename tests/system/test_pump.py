@@ -7,7 +7,8 @@ import time
 import pytest
 
 from supervise.system.blocked import naps
-from supervise.system.pump import FLOW, HUNG, Inside, Pump, Worker
+from supervise.system.flows import FLOW
+from supervise.system.pump import HUNG, Inside, Pump, Worker
 from tests.tools import PATIENCE, wait_for
 
 
