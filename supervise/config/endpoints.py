@@ -47,13 +47,16 @@ def _user(converter: Converter, section: Section, user: str) -> tuple[int | None
 
 
 def servers(converter: Converter) -> Iterator[ServerConfig]:
-    """The inet servers, then the unix ones, each in the order of the files."""
+    """The inet servers, then the unix ones, each in the order of the files; not those without a valid address."""
     for section in converter.document.of_kind("inet_http_server"):
         values = _server_values(converter, section, "port")
-        host, port = values.pop("port") or ("", 0)
-        yield ServerConfig(kind="inet", section=section.name, host=host, port=port, **values)
+        if address := values.pop("port"):
+            host, port = address
+            yield ServerConfig(kind="inet", section=section.name, host=host, port=port, **values)
     for section in converter.document.of_kind("unix_http_server"):
-        yield ServerConfig(kind="unix", section=section.name, **_server_values(converter, section, "file"))
+        values = _server_values(converter, section, "file")
+        if values["file"]:
+            yield ServerConfig(kind="unix", section=section.name, **values)
 
 
 def _server_values(converter: Converter, section: Section, address: str) -> dict[str, Any]:

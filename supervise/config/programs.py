@@ -177,7 +177,7 @@ class _Builder:
             name = get(section, options["process_name"], mine) if section.get("process_name") else program
             self.fix_logs(section, shared["redirect_stderr"], own)
             self.fix_syslog(section, own)
-            if len(self.problems.errors) > before:
+            if len(self.problems.errors) > before or own["command"] is None:
                 break  # the others would have the same to say
             found.append(
                 ProgramConfig(

@@ -1,5 +1,6 @@
 import os
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from supervise.config.document import KINDS, NAMED
 from supervise.config.lint import lint
 from supervise.config.load import Examination
 from supervise.config.machine import Machine
+from supervise.config.sections import options_of
 
 Look = Callable[..., Examination]
 
@@ -123,6 +126,32 @@ def test_warnings_say_where(look: Look, machine: Machine) -> None:
     assert found.config
     (warning,) = lint(found.config, machine)
     assert (warning.section, warning.line) == ("fcgi-program:f", 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("form", "raw"), [("conf", "%(nope)s"), ("conf", ""), ("toml", "nan"), ("toml", "{a = []}")])
+def test_half_of_a_configuration_can_be_looked_at_too(
+    look: Look, machine: Machine, kind: str, form: str, raw: str
+) -> None:
+    """Whatever option is wrong, or left out, others may still have something to be warned of."""
+    name = f"{kind}:x" if kind in NAMED else kind
+    for option in ("unheard_of", *options_of(kind)):
+        if form == "toml":
+            header = f"{kind}.x" if kind in NAMED else kind
+            found = look(f"[{header}]\n'{option}' = {raw}\n[program.other]\ncommand='/no/such'", "x.toml")
+        else:
+            found = look(f"[{name}]\n{option}={raw}\n[program:other]\ncommand=/no/such")
+        assert "can't find command '/no/such'" in [warning.message for warning in lint(found.draft, machine)]
+
+
+def test_nothing_is_read_for_a_command_that_is_missing(
+    look: Look, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """shlex would split standard input instead, and wait for it."""
+    monkeypatch.setattr(sys, "stdin", None)
+    found = look("[program:x]\nautostart=false")
+    assert [error.message for error in found.errors] == ["program section program:x does not specify a command"]
+    assert lint(found.draft, machine) == ()
 
 
 def test_this_machine(look: Look) -> None:
