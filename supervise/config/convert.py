@@ -38,6 +38,8 @@ class Converter:
         place = section.place(option.key)
         try:
             text = option.type.text_of(self.expanded(section, option, entry.raw, extra or {}))
+            if "\0" in text:  # an escape of TOML, or %(process_num)c: no command, path, user or variable may hold one
+                raise ValueError("contains a NUL byte")
             value = option.type.parse(text)
             return option.type.locate(self.machine, value) if option.type.locate else value
         except NotHere as why:

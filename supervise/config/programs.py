@@ -287,7 +287,7 @@ class _Builder:
         return not alike
 
     def check_name(self, section: Section, option: str, name: str) -> None:
-        for character in " :/":
+        for character in " :/\0":
             if character in name.strip():
                 self.problems.error(
                     section.place(option), f"Invalid name: {name!r} because of character: {character!r}"

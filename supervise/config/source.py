@@ -85,6 +85,9 @@ def _matches(document: Document, environ: Mapping[str, str], node: str, problems
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         problems.error(place, f"expected a list of file patterns, not {raw!r}")
         return []
+    if any("\0" in pattern for pattern in patterns):
+        problems.error(place, "contains a NUL byte")
+        return []
     return [path for pattern in patterns for path in _files(os.path.join(document.here, pattern), place, problems)]
 
 

@@ -68,25 +68,10 @@ class _Reader:
             table = _flat(table)
         options = self.document.open(name, self.file, self.line(path))
         for key, value in table.items():
-            if _has_nul(value):
-                self.refuse((*path, key), "contains a NUL byte")
             options[key] = Entry(value, self.file, self.line((*path, *key.split("."))))
 
     def refuse(self, path: Path, message: str) -> None:
         self.problems.error(Place(self.file, self.line(path), option=".".join(path)), message)
-
-
-def _has_nul(value: object) -> bool:
-    """No command, path or variable may hold one, and only TOML can write it: as an escape."""
-    match value:
-        case str():
-            return "\0" in value
-        case list():
-            return any(map(_has_nul, value))
-        case dict():
-            return any(map(_has_nul, (*value, *value.values())))
-        case _:
-            return False
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

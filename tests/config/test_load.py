@@ -1,5 +1,7 @@
 """The whole pipeline; above all what it says about what is wrong."""
 
+import grp
+import pwd
 import re
 import sys
 from collections.abc import Callable
@@ -246,6 +248,33 @@ def test_bad_toml(look: Look, text: str, message: str) -> None:
     found = look(f"{text}\n", "supervise.toml")
     assert message in str(found.errors[0])
     assert re.match(r".*/supervise\.toml:\d+: ", str(found.errors[0]))
+
+
+NUL = [
+    ('[program.a]\ncommand="x"\nuser="\\u0000"', "user"),
+    ('[program.a]\ncommand="x"\ndirectory="~\\u0000"', "directory"),
+    ('[program.a]\ncommand="x"\nstdout_logfile="~\\u0000/x"', "stdout_logfile"),
+    ('[program.a]\ncommand=["x", "\\u0000"]', "command"),
+    ('[program.a]\ncommand="x%(process_num)c"', "command"),
+    ('[program.a]\ncommand="x"\nenvironment={ A = "\\u0000" }', "environment"),
+    ('[program.a]\ncommand="x"\nenvironment={ "A\\u0000" = "x" }', "environment"),
+    ('[supervisord]\nuser="\\u0000"', "user"),
+    ('[unix_http_server]\nfile="~\\u0000"', "file"),
+    ('[unix_http_server]\nfile="x"\nchown="root:\\u0000"', "chown"),
+]
+
+
+@pytest.mark.parametrize(("text", "option"), NUL)
+def test_no_value_holds_a_nul_byte(look: Look, text: str, option: str) -> None:
+    """Every call of the system that got one would raise ValueError."""
+    users = {"user_id": lambda name: pwd.getpwnam(name).pw_uid, "group_id": lambda name: grp.getgrnam(name).gr_gid}
+    errors = look(text, "x.toml", **users).errors
+    assert [(error.option, error.message) for error in errors] == [(option, "contains a NUL byte")]
+
+
+def test_no_name_holds_one_either(look: Look) -> None:
+    errors = look('[program."a\\u0000"]\ncommand="x"', "x.toml").errors
+    assert [error.message for error in errors] == [r"Invalid name: 'a\x00' because of character: '\x00'"]
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_files(write: Write, machine: Machine) -> None:

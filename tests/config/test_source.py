@@ -67,9 +67,13 @@ def test_bad_includes(write: Write, text: str, message: str) -> None:
     assert [error.message.startswith(message) for error in problems.errors] == [True]
 
 
-def test_patterns_must_be_texts(write: Write) -> None:
-    _, problems = read(write("[include]\nfiles = [1]\n", "x.toml"))
-    assert [error.message for error in problems.errors] == ["expected a list of file patterns, not [1]"]
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [("[1]", "expected a list of file patterns, not [1]"), (r'["a\u0000/*.conf"]', "contains a NUL byte")],
+)
+def test_patterns_must_be_texts(write: Write, files: str, message: str) -> None:
+    _, problems = read(write(f"[include]\nfiles = {files}\n", "x.toml"))
+    assert [(error.line, error.message) for error in problems.errors] == [(2, message)]
 
 
 def test_a_nested_include_warns(write: Write) -> None:

@@ -85,9 +85,6 @@ def test_a_server_may_have_only_named_tables() -> None:
         ("supervisord = 1", 1, "expected a table: write [supervisord]"),
         ("[[supervisord]]\n", 1, "expected a table: write [supervisord]"),
         ("x = 1" + "0" * 5000, 0, "not valid TOML: "),
-        ('[program.a]\ncommand = "x\\u0000"', 2, "contains a NUL byte"),
-        ('[program.a]\ncommand = ["x", "\\u0000"]', 2, "contains a NUL byte"),
-        ('[program.a]\nenvironment = { A = "x\\u0000" }', 2, "contains a NUL byte"),
     ],
 )
 def test_what_is_not_a_configuration(text: str, line: int, message: str) -> None:
