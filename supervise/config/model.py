@@ -229,7 +229,7 @@ class ProgramConfig(EndOptions):
     )
     umask: int | None = option("Its umask. Unset: the daemon's.", values.OCTAL, None, changed=Change.RESTART)
     serverurl: str | None = option(
-        "SUPERVISOR_SERVER_URL in its environment; AUTO: the daemon's own socket.",
+        "SUPERVISOR_SERVER_URL in its environment; AUTO: the daemon's own socket; nothing: not set.",
         values.URL,
         None,
         changed=Change.RESTART,

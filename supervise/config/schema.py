@@ -100,6 +100,8 @@ def _texts(type: Type) -> Iterator[dict[str, Any]]:
 def default_text(option: Option) -> str:
     """The default as it would be written in an INI file; "" where there is none."""
     value = option.default
+    if option.type is values.URL:
+        return values.AUTO
     if option.required or value is None:
         return ""
     if option.type in _OCTALS:

@@ -222,8 +222,8 @@ def port_number(text: str) -> int:
 
 
 def server_url(text: str) -> str | None:
-    """The text, or None for AUTO."""
-    return None if text.strip().upper() == AUTO or not text else text
+    """The text, or None for AUTO; nothing at all is no URL."""
+    return None if text.strip().upper() == AUTO else text
 
 
 def event_names(text: str) -> tuple[str, ...]:

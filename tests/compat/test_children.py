@@ -47,6 +47,7 @@ CASES = {
     "umask": "umask = 077",
     "environment": f'environment = {OUT},A="1",B=\'two, words\',C=x/y.z-w,D="%%(not)s",PATH="/usr/bin:/bin"',
     "server-url": "serverurl = http://example.org:1",
+    "no-server-url": "serverurl =",
     "merged-streams": "redirect_stderr = true",
     "no-logs": "stdout_logfile = NONE\nstderr_logfile = NONE",
     "numbered": "process_name = x-%(process_num)03d\nnumprocs = 1\nnumprocs_start = 7",

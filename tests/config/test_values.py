@@ -65,7 +65,7 @@ NUMBERS = st.integers(-(10**11), 10**11)
         (values.address, "LocalHost:1", ("localhost", 1)),
         (values.address, "[::1]:65535", ("::1", 65535)),
         (values.server_url, " auto ", None),
-        (values.server_url, "", None),
+        (values.server_url, "", ""),
         (values.server_url, "http://x", "http://x"),
         (values.event_names, "tick_5, EVENT,TICK_5", ("EVENT", "TICK_5")),
         (values.shutdown_time, "None", None),

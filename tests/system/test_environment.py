@@ -33,6 +33,7 @@ def test_the_names_of_supervisord() -> None:
 def test_no_url_without_a_server_and_the_programs_own_before_the_daemons() -> None:
     assert "SUPERVISOR_SERVER_URL" not in env()
     assert env("unix:///a", serverurl="http://other")["SUPERVISOR_SERVER_URL"] == "http://other"
+    assert "SUPERVISOR_SERVER_URL" not in env("unix:///a", serverurl="")
 
 
 def test_configured_names_win_over_all() -> None:
