@@ -1,7 +1,8 @@
 """Executing new code in this daemon's place (execve(2)): the pid stays, and with it every child.
 
 1. *Nothing is tried on the living.* A fresh interpreter first loads the new code and the configuration, and says
-   whether it could go on where we are. What it complains about is the answer to who asked, and nothing has changed.
+   whether it could go on where we are, in words that only our code knows: an empty script ends with 0, too. What it
+   complains about is the answer to who asked, and nothing has changed.
 2. *Everything is quiet.* Calls that are being answered get a few seconds; who calls from then on waits in the queue of
    a socket that stays open, and signals wait as well. No child is reaped any more: the next code finds it as a zombie,
    with its exit status. What was reaped has been dealt with. The log thread stands still between two pieces.
@@ -13,6 +14,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -37,6 +39,7 @@ from supervise.system.trial import attempt
 log = logging.getLogger("supervise")
 
 REHEARSAL = "SUPERVISE_REHEARSAL"  # JSON: what must be so that the program may run in our place, which it only says
+REHEARSED = "supervise {} can go on in the place of pid {}"  # which it says if so, with its version
 REHEARSAL_PATIENCE = 60.0  # seconds
 QUIET_PATIENCE = 3.0  # seconds for the ends of processes that are being dealt with
 LOG_PATIENCE = 2.0  # seconds for the log thread to come to a rest
@@ -82,7 +85,7 @@ class Upgrade:
 
     async def _rehearse(self) -> None:
         ground = self._ground
-        needs = {"schema": SCHEMA, "pidfile": ground.pidfile.path, "uid": os.getuid()}
+        needs = {"schema": SCHEMA, "pidfile": ground.pidfile.path, "uid": os.getuid(), "pid": os.getpid()}
         environ = {name: value for name, value in os.environ.items() if name not in OURS}
         environ[REHEARSAL] = json.dumps(needs)
         try:
@@ -96,6 +99,10 @@ class Upgrade:
             if said.startswith("Traceback"):
                 said = said.splitlines()[-1]
             raise self._refuse(Fault.CANT_REREAD, said or f"the new code ended with {code}")
+        if not re.search(f"^{REHEARSED.format('.+', os.getpid())}$", said, re.MULTILINE):
+            raise self._refuse(
+                Fault.FAILED, f"{' '.join(ground.command)} is no supervise: it ended without a word of it"
+            )
 
     def _refuse(self, fault: Fault, text: str) -> CommandError:
         log.error("upgrade refused, nothing has been changed: %s", text)
@@ -148,6 +155,8 @@ class Upgrade:
             elsewhere(directory(ground.cwd)),
             bequeathed(descriptors, ground.will | {"upgraded": __version__}) as variables,
         ):
+            if ground.keeper:
+                ground.keeper.say("upgrading")
             try:
                 os.execve(ground.command[0], ground.command, os.environ | variables)
             except OSError as error:
@@ -202,7 +211,8 @@ def elsewhere(place: str) -> Iterator[None]:
 def rehearse(load: Callable[[], Config], needs: str) -> int:
     """In a fresh interpreter: whether this code, with its configuration, could go on in a running daemon's place.
 
-    `needs` says what that one is. Returns the exit status, and says on stderr what is wrong. Touches nothing.
+    `needs` says what that one is. Returns the exit status, and says REHEARSED, or on stderr what is wrong. Touches
+    nothing.
     """
     try:
         config, wanted = load(), json.loads(needs)
@@ -219,4 +229,5 @@ def rehearse(load: Callable[[], Config], needs: str) -> int:
     except Exception as error:  # the new code itself
         sys.stderr.write(f"Error: {type(error).__name__}: {error}\n")
         return 2
+    sys.stdout.write(f"{REHEARSED.format(__version__, wanted.get('pid'))}\n")
     return 0

@@ -8,10 +8,12 @@ and the command line that starts another one. From then on the daemon may tell u
     hold NAME, with a descriptor    keep it for the next daemon, in place of another of that name
     release NAME                    close it
     ready                           it serves: from now on it is worth being started again
+    upgrading                       the next word is that of new code
     ending                          it was told to end: so is the next one, if this one dies before it is done
 
 and we tell it `ended PID START STATUS` of what we reap: the children of a daemon that died become ours. The next daemon
-is given all descriptors and the ends of the last ENDS processes, by the same kind of page.
+is given all descriptors and the ends of the last ENDS processes, by the same kind of page. Who ends well has said
+something before: an empty script does so, too, and then there is no daemon yet.
 
 It cannot be upgraded in place and must not fail: it imports nothing of ours, needs little memory, and never waits for
 anything but its poll. What goes wrong in a turn is left for the next one. If it dies all the same the daemon goes on.
@@ -54,6 +56,7 @@ class Keeper:
         self.ends: deque[tuple[int, int, int]] = deque(maxlen=ENDS)
         self.died: tuple[int, int] = (0, 0)  # pid and status of the last daemon
         self.served = self.ending = False
+        self.heard = False  # a word of the code that runs now
         self.deaths = 0  # in a row
         self.born = self.due = time.monotonic()
         self.over: int | None = None  # our exit status
@@ -122,6 +125,7 @@ class Keeper:
             self.held[name] = fds.pop()
         for fd in fds:
             os.close(fd)
+        self.heard = verb != "upgrading"
         self.served = self.served or verb == "ready"
         self.ending = self.ending or verb == "ending"
 
@@ -152,7 +156,8 @@ class Keeper:
         now, code = time.monotonic(), os.waitstatus_to_exitcode(status)
         self.deaths = self.deaths + 1 if now - self.born < STEADY else 1
         self.died, self.daemon = (self.daemon, status), 0
-        if code == 0 or not self.served or (self.ending and (code > 0 or self.deaths >= TRIES)):
+        good = code == 0 and self.heard
+        if good or not self.served or (self.ending and (code > 0 or self.deaths >= TRIES)):
             self.over = code if code >= 0 else 128 - code
             return
         self.due = now + (0.0 if self.deaths == 1 else min(LONGEST, 2.0 ** (self.deaths - 2)))
@@ -188,7 +193,7 @@ class Keeper:
         finally:
             its.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self.daemon, self.link, self.born = pid, ours, time.monotonic()
+        self.daemon, self.link, self.born, self.heard = pid, ours, time.monotonic(), False
 
     def write(self, link: socket.socket) -> int:
         """The page for the next daemon."""

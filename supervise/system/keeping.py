@@ -103,7 +103,7 @@ class Keeper:
         self._outbox.send(name, b"release " + name.encode())
 
     def say(self, word: str) -> None:
-        """ "ready" or "ending"."""
+        """ "ready", "upgrading" or "ending"."""
         self._outbox.send(word, word.encode())
 
     def listen(self, ended: Callable[[int, int, int], None], lost: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from supervise import __version__
 from supervise.daemon.upgrade import REHEARSAL
 from supervise.system.journal import SCHEMA
 from tests.daemons import CAT, LINES, Daemon, Supervisors, configuration, daemon_command, environment, proxy
@@ -87,7 +88,7 @@ def test_what_is_refused_changes_nothing(supervisors: Supervisors, change: tuple
 
 
 def rehearse(place: Path, **needs: Any) -> subprocess.CompletedProcess[str]:
-    known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid()} | needs
+    known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid(), "pid": 7} | needs
     command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
     env = environment(place, **{REHEARSAL: json.dumps(known)})
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=place, timeout=60)
@@ -96,7 +97,8 @@ def rehearse(place: Path, **needs: Any) -> subprocess.CompletedProcess[str]:
 def test_a_rehearsal_touches_nothing(place: Path) -> None:
     (place / "s.conf").write_text(configuration(place, PROGRAMS))
     done = rehearse(place)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    word = f"supervise {__version__} can go on in the place of pid 7\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, word, "")
     done = rehearse(place, schema=SCHEMA + 1)
     assert done.returncode == 2
     assert "is older than what the running daemon remembers" in done.stderr

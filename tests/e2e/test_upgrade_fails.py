@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.daemons import Daemon, Supervisors
-from tests.tools import PATIENCE, ROOT, alive, wait_for
+from tests.tools import PATIENCE, ROOT, alive, need, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -178,6 +178,29 @@ def test_the_code_has_gone_when_it_is_executed(supervisors: Supervisors, place: 
     (place / "accident").unlink()
     (place / "gone").rename(place / "code")
     daemon = supervisors.run("supervise", daemon.config, place, env=env)
+    check_all_goes_on(daemon, before)
+    check_nothing_is_lost(daemon, before)
+
+
+@pytest.mark.parametrize("what", ["an empty script", "true"])
+def test_what_is_installed_is_no_supervise(supervisors: Supervisors, place: Path, what: str) -> None:
+    """It does not complain, and would not supervise: an empty script, as a full disk leaves it; another program."""
+    script, python = place / "script", place / "python"
+    script.write_text("from supervise.cli.supervise import main\nmain()\n")
+    python.symlink_to(sys.executable)
+    env = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    prefix = ("bash", "-c", f'shift 3; exec {python} {script} "$@"', "bash")
+    daemon = supervisors.start("supervise", PROGRAMS, place=place, env=env, prefix=prefix)
+    before = running(daemon)
+    if what == "true":
+        python.unlink()
+        python.symlink_to(need("true"))
+    else:
+        script.write_text("")
+    done = daemon.ctl("upgrade", "--wait")
+    assert (done.returncode, "is no supervise" in done.stdout) == (1, True), done
+    daemon.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: daemon.log.count("upgrade refused, nothing has been changed: ") == 2)
     check_all_goes_on(daemon, before)
     check_nothing_is_lost(daemon, before)
 

@@ -163,6 +163,18 @@ def test_it_ends_as_the_daemon_ends(kept: Kept) -> None:
     assert kept.process.wait(30) == 0
 
 
+@pytest.mark.parametrize("upgrading", [False, True])
+def test_who_ends_without_a_word_is_no_daemon(kept: Kept, upgrading: bool) -> None:
+    """An empty script ends well, whoever has executed it."""
+    kept.order("link.say('ready')")
+    if not upgrading:
+        kept.kill()  # and this one has said nothing yet
+    with (kept.place / "orders").open("a") as file:
+        print("link.say('upgrading'); os._exit(0)" if upgrading else "os._exit(0)", file=file)
+    kept.start = kept.started()
+    assert kept.process.poll() is None
+
+
 @pytest.mark.parametrize(("end", "status"), [("os._exit(2)", 2), ("os.kill(os.getpid(), 9)", 137)])
 def test_a_daemon_that_never_served_is_not_started_again(kept: Kept, end: str, status: int) -> None:
     with (kept.place / "orders").open("a") as file:
