@@ -96,6 +96,12 @@ class Dialogue:
         self._write_down()
 
     @property
+    def ready(self) -> bool:
+        """Whether it waits for an event. One that answers before it has read all of its event is sent the rest first:
+        another one would begin in the midst of it."""
+        return self.machine.state is ListenerState.READY and not self._unsent
+
+    @property
     def stdout(self) -> int:
         """The inode of the pipe that is its stdout."""
         return self._inodes[1]
@@ -145,7 +151,7 @@ class Dialogue:
             if step.stamp > standing.stamp and step.was_read(self._stdout):
                 self._take(step.data, step.stamp, passed_on=step.done >= len(step.data))
             step.retire()
-        if self.item is not None:
+        if self.item is not None or self._unsent:
             self._write()
 
     # To the listener
@@ -172,10 +178,12 @@ class Dialogue:
             return
         if self._unsent:
             self._loop.add_writer(self._stdin, self._write)
-        else:
-            self._loop.remove_writer(self._stdin)
-            if self.item is not None and (missing := self._missing(self.item)):
-                self._loop.call_later(SUSPICION[0], self._suspect, self.item, missing, SUSPICION[0])
+            return
+        self._loop.remove_writer(self._stdin)
+        if self.item is None:  # it has answered before it had all
+            self._pool.dispatch()
+        elif missing := self._missing(self.item):
+            self._loop.call_later(SUSPICION[0], self._suspect, self.item, missing, SUSPICION[0])
 
     def _missing(self, item: Item) -> int:
         """How many characters too few there are for a listener that counts them, where nobody has said what it does."""

@@ -70,7 +70,7 @@ class Listener:
     @property
     def available(self) -> bool:
         """Whether it can be sent an event now."""
-        return self.process.state is State.RUNNING and self.state is ListenerState.READY
+        return self.process.state is State.RUNNING and self._run is not None and self._run.ready
 
     @property
     def cut_off(self) -> bool:

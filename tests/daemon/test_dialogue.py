@@ -187,6 +187,47 @@ def test_a_large_event_to_a_slow_reader_arrives_whole(tmp_path: Path) -> None:
     run(story)
 
 
+# Answers its first event when it has read the header, and reads the rest when there is a file that says so.
+HASTY = """\
+import json, os, sys, time
+stdin, first = sys.stdin.buffer, True
+def say(text):
+    os.write(1, text.encode())
+say("READY\\n")
+while True:
+    header = dict(word.split(":", 1) for word in stdin.readline().decode().split())
+    if first:
+        say("RESULT 2\\nOKREADY\\n")
+        while not os.path.exists(sys.argv[2]):
+            time.sleep(0.01)
+    payload = stdin.read(int(header["len"]))
+    with open(sys.argv[1], "a") as out:
+        out.write(json.dumps([header, payload.decode(), os.getpid()]) + "\\n")
+    if not first:
+        say("RESULT 2\\nOKREADY\\n")
+    first = False
+"""
+
+
+def test_a_listener_that_answers_before_it_has_read_all_is_sent_the_rest_first(tmp_path: Path) -> None:
+    (tmp_path / "hasty.py").write_text(HASTY)
+
+    async def story() -> None:
+        hasty = listener(tmp_path, command=f"{sys.executable} {tmp_path}/hasty.py {tmp_path}/l.events {tmp_path}/go")
+        async with listening(tmp_path, pool(hasty, **REMOTE)) as supervisor:
+            large = "x" * 1_000_000  # does not fit into a pipe
+            publish(supervisor, large, "a", "b")
+            await eventually(lambda: wiring(supervisor).state.name == "READY" and wiring(supervisor).item is None)
+            await eventually(lambda: len(wiring(supervisor).pool.backlog) == 2)
+            assert not wiring(supervisor).available
+            (tmp_path / "go").touch()
+            await eventually(lambda: len(got(tmp_path)) == 3)
+            assert got(tmp_path) == [large, "a", "b"]
+            assert runs(tmp_path) == 1
+
+    run(story)
+
+
 def test_its_words_are_in_its_logs_and_its_errors_too(tmp_path: Path) -> None:
     async def story() -> None:
         logs = {"stdout_logfile": str(tmp_path / "out"), "stderr_logfile": str(tmp_path / "err")}

@@ -70,6 +70,10 @@ def test_pipes_that_are_of_no_use_are_not_handed_on(tmp_path: Path) -> None:
             one.adopt()
             assert one.cut_off
             assert found.held == {}
+            rest = stood.standing._replace(length=length, unsent=length - 1)  # of an event that it has answered
+            one.pool.log.stand("l", rest, b"")
+            one.adopt()
+            assert one.cut_off
             one.pool.handover = Handover({"stdin-1": os.dup(0)})
             one.pool.log.stand("l", doubtful._replace(stdin=1), b"")
             one.adopt()  # there is no other pipe
