@@ -165,7 +165,7 @@ class ListenerMachine:
             if end < 0 and len(self._buffer) < MAX_LINE:
                 return None
             line = bytes(self._buffer[: end if end >= 0 else MAX_LINE])
-            if (length := result_length(line)) is None:
+            if end < 0 or (length := result_length(line)) is None:
                 return self._violation(f"it wrote {self._quoted()} where RESULT was expected", line)
             self._length = length
             del self._buffer[: end + 1]
@@ -193,9 +193,11 @@ READERS: Mapping[ListenerState, Callable[[ListenerMachine], Outcome | None]] = {
 def result_length(line: bytes) -> int | None:
     """The length that a result line announces; None if it announces none, or one that is too large.
 
-    supervisord takes any seven bytes for "RESULT ", and waits for ever after a negative length.
+    As supervisord, any seven bytes do for "RESULT ", and the rest is what int() takes ("+2"). After a negative length
+    that one waits for ever.
     """
-    number = line.removeprefix(RESULT_START).strip()
-    if not line.startswith(RESULT_START) or not number.isdigit() or int(number) > MAX_RESULT:
+    try:
+        length = int(line[len(RESULT_START) :])
+    except ValueError:
         return None
-    return int(number)
+    return length if 0 <= length <= MAX_RESULT else None

@@ -113,7 +113,7 @@ def test_anything_while_ready() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"RESULT", b"RESULT x", b"RESULT -1", b"RESULT ", b"", b"RESULT 99999999999", b"garbage 2", b"READY"]
+    "line", [b"RESULT", b"RESULT x", b"RESULT -1", b"RESULT ", b"", b"RESULT 99999999999", b"garbage", b"READY"]
 )
 def test_a_bad_result_line(line: bytes) -> None:
     machine = busy()
@@ -130,12 +130,25 @@ def test_a_result_line_without_end() -> None:
     assert isinstance(outcome, Violation)
     assert len(outcome.line or b"") == MAX_LINE
     assert len(outcome.reason) < 200
+    (outcome,) = busy().receive(b"RESULT 2".ljust(MAX_LINE) + b"\nOK")
+    assert isinstance(outcome, Violation)
 
 
 @pytest.mark.parametrize(
-    "line, length", [(b"RESULT 2", 2), (b"RESULT  2 \r", 2), (b"RESULT 007", 7), (b"RESULT 4194304", MAX_RESULT)]
+    "line, length",
+    [
+        (b"RESULT 2", 2),
+        (b"RESULT  2 \r", 2),
+        (b"RESULT 007", 7),
+        (b"RESULT 4194304", MAX_RESULT),
+        (b"RESULT +2", 2),
+        (b"RESULT 1_0", 10),
+        (b"result 2", 2),
+        (b"garbage 2", 2),
+    ],
 )
 def test_result_lengths(line: bytes, length: int) -> None:
+    """As supervisord 4.3.0 takes them."""
     assert result_length(line) == length
 
 
