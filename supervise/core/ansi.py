@@ -7,6 +7,11 @@ _UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 _LONGEST = 64  # what is longer is no sequence, and is let through
 
 
+def stripped(data: bytes) -> bytes:
+    """A text without its CSI sequences."""
+    return _SEQUENCE.sub(b"", data)
+
+
 class StripAnsi:
     """Removes CSI sequences (ECMA-48: colours, cursor movement), also those cut by the end of a piece.
 
@@ -25,7 +30,7 @@ class StripAnsi:
             data, self.held = self.held + data, b""
         elif b"\x1b" not in data:
             return data
-        data = _SEQUENCE.sub(b"", data)
+        data = stripped(data)
         if (rest := _UNFINISHED.search(data, max(0, len(data) - _LONGEST))) is not None:
             self.held = rest.group()
             return data[: rest.start()]

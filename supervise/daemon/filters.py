@@ -1,8 +1,8 @@
-"""What stands between one pipe and all that follows: passages are taken out, then terminal sequences."""
+"""What stands between one pipe and all that follows: passages are taken out, then terminal sequences of both."""
 
 import struct
 
-from supervise.core.ansi import StripAnsi
+from supervise.core.ansi import StripAnsi, stripped
 from supervise.core.capture import Capture
 
 _HEAD = struct.Struct("<qQQ")  # length of the passage (-1: not within one), of what capture holds, of what strip holds
@@ -28,7 +28,7 @@ class Filters:
         done, output, passages = 0, b"", []
         for place, passage in self.passages:
             output += self._strip.feed(data[done:place])
-            passages.append((len(output), passage))
+            passages.append((len(output), stripped(passage)))
             done = place
         self.passages = passages
         return output + self._strip.feed(data[done:])

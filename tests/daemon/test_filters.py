@@ -38,8 +38,8 @@ def test_passages_first_then_sequences() -> None:
     filters = Filters(100, strip=True)
     assert filters.feed(b"a\x1b[3") == b"a"
     assert filters.holds
-    assert filters.feed(b"1mb" + BEGIN + b"\x1b[1m" + END + b"c\x1b") == b"bc"
-    assert filters.passages == [(1, b"\x1b[1m")]
+    assert filters.feed(b"1mb" + BEGIN + b"\x1b[1mre\x1b[0md\x1b[" + END + b"c\x1b") == b"bc"
+    assert filters.passages == [(1, b"red\x1b[")]
     assert filters.flush() == b"\x1b"
     assert filters.flush() == b""
 
