@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "errors": set(),
     "config": {"errors", "config"},
     "core": {"errors", "config", "core"},
-    "system": {"errors", "config.model", "system"},
+    "system": {"errors", "config.model", "config.secrets", "system"},
     "daemon": {"errors", "config", "core", "system", "daemon"},
     "daemon.main": {
         "errors",

@@ -6,13 +6,20 @@ from collections.abc import Iterable
 HIDDEN = "********"
 
 _NAME = re.compile(
-    r"pass(?:word|wd|phrase|code)?(?![a-z])|pwd|secret|token|credential|private|auth(?![a-z])|signature|cookie|salt|dsn"
-    r"|(?<![a-z])key|key(?![a-z])|apikey|(?<![a-z])pin(?![a-z])",
+    r"pass(?:word|wd|phrase|code)?(?![a-z])|pwd|secret|token|credential|private|auth(?![a-z])|authorization(?![a-z-])"
+    r"|signature|cookie|salt|dsn|(?<![a-z])key|key(?![a-z])|apikey|(?<![a-z])pin(?![a-z])",
     re.ASCII,
 )
-_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+@")
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*'|["'])+""", re.DOTALL)
-_OPTION = re.compile(r"(-{0,2}[A-Za-z][\w.-]*)=(?=.)", re.ASCII | re.DOTALL)
+_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s]+@")
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'""", re.DOTALL)
+_WORD = re.compile(rf"""(?:[^\s"'\\]|\\.|{_QUOTED.pattern}|["'].*)+""", re.DOTALL)  # a quote may stay open to the end
+# NAME=x, --name=x, "name": x, Name: x, --name x: what may follow a name within a word, and what must follow that
+_NAMED = re.compile(
+    r"""(?<![\w.-])(?P<name>-{0,2}\w[\w.-]*)(?P<sign>=(?=.)|\\*["']?\s*:[\s\\]*(?=.)|[\s\\]+(?=[^\s-]))""",
+    re.ASCII | re.DOTALL,
+)
+_OPTION = re.compile(r"--?\w[\w.-]*", re.ASCII)
+_HEADER = re.compile(r"-H|--[\w-]*header", re.ASCII)
 
 
 def is_secret(name: str) -> bool:
@@ -26,7 +33,8 @@ def without_urls(text: str) -> str:
 
 
 def command(text: str) -> str:
-    """A command line with what looks like a secret hidden: --password=x, --token x, PGPASSWORD=x, and in URLs.
+    """A command line with what looks like a secret hidden: --password=x, --token x, PGPASSWORD=x, `Authorization: x`,
+    in URLs, also within the words of a line for a shell, where it takes the rest of the word along.
 
     A secret that is merely a word (mysql -px) cannot be told from others.
     """
@@ -40,15 +48,28 @@ def command(text: str) -> str:
 
 def words(argv: Iterable[str]) -> list[str]:
     """The same for a command line that has been split."""
-    shown, follows = [], False
+    shown, before = [], ""
     for word in argv:
-        option = _OPTION.match(word)
-        if follows and not word.startswith("-"):
-            said = HIDDEN
-        elif option and is_secret(option[1]):
-            said = f"{option[1]}={HIDDEN}"
+        if _OPTION.fullmatch(before) and is_secret(before) and not word.startswith("-"):
+            shown.append(HIDDEN)
         else:
-            said = without_urls(word)
-        shown.append(said)
-        follows = option is None and word.startswith("-") and is_secret(word)
+            shown.append(_word(word, header=word.startswith("-H") or _is_header(before)))
+        before = word.strip("\"'")
     return shown
+
+
+def _word(word: str, *, header: bool) -> str:
+    """One word; after an option such as -H, `name:x` without a blank is a header too."""
+    for found in _NAMED.finditer(word):
+        name, sign = found["name"], found["sign"]
+        header = header or _is_header(name)
+        names = "=" in sign or (":" in sign and (header or len(sign) > 1)) or name.startswith("-")
+        if (names and is_secret(name)) or name.lower() == "bearer":
+            said = word[: found.end()]
+            opened = re.search("[\"']", _QUOTED.sub("", said))
+            return f"{without_urls(said)}{HIDDEN}{opened.group() if opened else ''}"
+    return without_urls(word)
+
+
+def _is_header(option: str) -> bool:
+    return _HEADER.fullmatch(option) is not None

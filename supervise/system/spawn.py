@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, TypedDict
 
+from supervise.config import secrets
 from supervise.config.model import ProgramConfig
 from supervise.errors import Fault
 from supervise.system import posixspawn
@@ -58,7 +59,7 @@ def lookup(config: ProgramConfig, path: str | None) -> tuple[str, list[str]]:
     try:
         argv = _split(config.command)
     except ValueError as why:
-        raise _refused(f"can't parse command {config.command!r}: {why}") from None
+        raise _refused(f"can't parse command {secrets.command(config.command)!r}: {why}") from None
     if not argv:
         raise _refused("command is empty")
     word = argv[0]
@@ -72,7 +73,7 @@ def lookup(config: ProgramConfig, path: str | None) -> tuple[str, list[str]]:
         if (mode := _mode(place)) is not None:
             break
     else:
-        raise SpawnError("lookup", errno.ENOENT, f"can't find command {word!r}", Fault.NO_FILE)
+        raise SpawnError("lookup", errno.ENOENT, f"can't find command {secrets.words([word])[0]!r}", Fault.NO_FILE)
     filename = word if "/" in word else place
     if stat.S_ISDIR(mode):
         raise _refused(f"command at {filename!r} is a directory", errno.EISDIR)

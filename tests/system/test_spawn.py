@@ -161,6 +161,8 @@ def test_a_relative_directory_in_path_means_the_daemons(bin_: Path, monkeypatch:
         ("/no/such/file", "can't find command '/no/such/file'", Fault.NO_FILE),
         ("/etc/passwd/x", "can't find command '/etc/passwd/x'", Fault.NO_FILE),
         ("'/a\0b'", "can't find command '/a\\x00b'", Fault.NO_FILE),
+        ("cat --token 'a b", "can't parse command 'cat --token ********': No closing quotation", Fault.NOT_EXECUTABLE),
+        ("DB_PASS='a b' x", "can't find command 'DB_PASS=********'", Fault.NO_FILE),
         ("/etc", "command at '/etc' is a directory", Fault.NOT_EXECUTABLE),
         ("/etc/passwd", "command at '/etc/passwd' is not executable", Fault.NOT_EXECUTABLE),
     ],
