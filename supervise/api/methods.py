@@ -124,7 +124,7 @@ _ALIASES = (
 # fmt: on
 
 
-def supervisor_methods() -> dict[str, Method]:
-    """The `supervisor` namespace: full name to method, the historical aliases included."""
-    found = {f"supervisor.{method.name}": method for method in _TABLE}
-    return found | {f"supervisor.{alias}": found[f"supervisor.{name}"] for alias, name in _ALIASES}
+def supervisor_methods(namespace: str = "supervisor") -> dict[str, Method]:
+    """supervisord's own methods by full name, the historical aliases included."""
+    found = {f"{namespace}.{method.name}": method for method in _TABLE}
+    return found | {f"{namespace}.{alias}": found[f"{namespace}.{name}"] for alias, name in _ALIASES}

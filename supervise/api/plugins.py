@@ -70,7 +70,7 @@ class Plugins:
     async def _make(self, config: PluginConfig) -> tuple[Supervise, dict[str, Method]] | None:
         interface = Supervise(config, self._commands)
         if config.factory == STOCK:
-            return interface, supervisor_methods()
+            return interface, supervisor_methods(config.name)
         try:
             plugin = await self._in_thread(lambda: resolve(config.factory)(interface, **dict(config.options)))
             return interface, self._methods(config.name, plugin)

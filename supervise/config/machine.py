@@ -11,12 +11,8 @@ from pathlib import Path
 
 from supervise.config.problems import NotHere
 
-STOCK_FACTORIES = frozenset(
-    {
-        "supervisor.rpcinterface:make_main_rpcinterface",
-        "supervisor.dispatchers:default_handler",
-    }
-)
+STOCK_INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
+STOCK_FACTORIES = frozenset({STOCK_INTERFACE, "supervisor.dispatchers:default_handler"})
 
 
 def _import(spec: str) -> object:

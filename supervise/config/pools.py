@@ -46,8 +46,9 @@ class PoolOptions:
     )
     events: tuple[str, ...] = option("The event types it is sent.", values.EVENTS, (), where=("eventlistener",))
     result_handler: str = option(
-        "The function, as module:name, that judges its results; it runs in a thread of its own.",
-        default="supervisor.dispatchers:default_handler",
+        "The function that judges its results; it runs in a thread of its own.",
+        values.FACTORY,
+        "supervisor.dispatchers:default_handler",
         where=("eventlistener",),
     )
     on_protocol_error: OnProtocolError = option(

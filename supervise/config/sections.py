@@ -104,12 +104,13 @@ class PluginFactory:
     NAMES = Names.ENV
 
     rpcinterface_factory: str = option(
-        "The function, as module:name, that makes it. supervisord's own line switches the XML-RPC interface on.",
+        "The function that makes it. supervisord's own line switches the XML-RPC interface on.",
+        values.FACTORY,
         key="supervisor.rpcinterface_factory",
         where=("rpcinterface",),
     )
     ctl_factory: str = option(
-        "The function, as module:name, that makes it.", key="supervisor.ctl_factory", where=("ctlplugin",)
+        "The function that makes it.", values.FACTORY, key="supervisor.ctl_factory", where=("ctlplugin",)
     )
 
 

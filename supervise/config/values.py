@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from supervise.config import environment
-from supervise.config.machine import Machine
+from supervise.config.machine import STOCK_INTERFACE, Machine
 from supervise.config.problems import NotHere
 
 AUTO = "AUTO"  # a log file that the daemon names, and deletes at its next start
@@ -226,6 +226,12 @@ def server_url(text: str) -> str | None:
     return None if text.strip().upper() == AUTO else text
 
 
+def factory(text: str) -> str:
+    """`module:name`, in one spelling: without blanks, and with one of supervisord's two names for its own interface."""
+    spec = ":".join(part.strip() for part in text.split(":"))
+    return STOCK_INTERFACE if spec == "supervisor.rpcinterface:SupervisorNamespaceRPCInterface" else spec
+
+
 def event_names(text: str) -> tuple[str, ...]:
     """Event types in upper case, sorted, each once."""
     return tuple(sorted({word.upper() for word in words(text)}))
@@ -337,6 +343,7 @@ SOCKET_MODE = Type(OCTAL.wanted, _named("socket_mode", octal))
 SOCKET_OWNER = Type("user or user:group", str, locate=_named("socket_owner", Machine.owner_of))
 ADDRESS = Type("host:port, :port, *:port or a port", address, ("integer",))
 URL = Type("a URL, or AUTO", server_url)
+FACTORY = Type("module:name", factory)
 STOP_SCOPE = Type("process, group or tree", choice(StopScope), enum=tuple(m.value for m in StopScope))
 RUN_TYPE = Type("simple or oneshot", choice(RunType), enum=tuple(m.value for m in RunType))
 ON_LEFTOVER = Type("adopt, stop or ignore", choice(OnLeftover), enum=tuple(m.value for m in OnLeftover))

@@ -109,6 +109,8 @@ supervisor.rpcinterface_factory = thing:old
 supervisor.rpcinterface_factory = thing:Later
 [rpcinterface:broken]
 supervisor.rpcinterface_factory = thing:broken
+[rpcinterface:other]
+supervisor.rpcinterface_factory = supervisor.rpcinterface: make_main_rpcinterface
 """
 
 
@@ -149,6 +151,16 @@ def test_introspection(daemon: Daemon) -> None:
     assert own == "act any blocked boom careless deep events leave look nothing options refused"
     assert daemon.rpc.system.methodHelp("thing.look").startswith("The state of a process.")
     assert daemon.rpc.system.methodSignature("thing.look") == ["string", "string"]
+
+
+def test_supervisords_own_methods_under_another_name(daemon: Daemon) -> None:
+    """Whatever the section is called, as with supervisord."""
+    assert daemon.rpc.other.getProcessInfo("cat")["name"] == "cat"
+    own, other = (
+        {name for name in daemon.rpc.system.listMethods() if name.startswith(f"{space}.")}
+        for space in ("supervisor", "other")
+    )
+    assert other == {name.replace("supervisor.", "other.") for name in own}
 
 
 @pytest.mark.parametrize(

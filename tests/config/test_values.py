@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervise.config import values
-from supervise.config.machine import Machine
+from supervise.config.machine import STOCK_INTERFACE, Machine
 from supervise.config.problems import NotHere
 from supervise.config.values import AUTO, AutoRestart, StopScope
 
@@ -66,6 +66,10 @@ NUMBERS = st.integers(-(10**11), 10**11)
         (values.address, "[::1]:65535", ("::1", 65535)),
         (values.server_url, " auto ", None),
         (values.server_url, "", ""),
+        (values.factory, " os: path.join", "os:path.join"),
+        (values.factory, "supervisor.dispatchers : default_handler", "supervisor.dispatchers:default_handler"),
+        (values.factory, "supervisor.rpcinterface: make_main_rpcinterface", STOCK_INTERFACE),
+        (values.factory, "supervisor.rpcinterface:SupervisorNamespaceRPCInterface", STOCK_INTERFACE),
         (values.server_url, "http://x", "http://x"),
         (values.event_names, "tick_5, EVENT,TICK_5", ("EVENT", "TICK_5")),
         (values.shutdown_time, "None", None),
