@@ -43,12 +43,9 @@ def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *
         return document
     document = Document(main, os.path.dirname(main))
     _read_into(document, main, shown or main, problems)
-    if include := document.sections.get("include"):
+    if "include" in document.sections:
         document.fix_here(document.here)
         _include(_matches(document, environ, node, problems), document, problems)
-        nested = [entry.file for entry in include.own.values() if entry.file != main]
-        if nested:
-            problems.warn(Place(nested[0], section="include"), "an included file cannot include others: ignored")
     return document
 
 
@@ -56,6 +53,7 @@ def _include(paths: list[str], document: Document, problems: Problems) -> None:
     if len(paths) > MAX_FILES:
         problems.error(Place(document.file, section="include"), f"{len(paths)} files are included, over {MAX_FILES}")
         return
+    main = document.sections.pop("include", None)
     for path in paths:
         problems.info(f'Included extra file "{path}" during parsing')
         try:
@@ -64,7 +62,11 @@ def _include(paths: list[str], document: Document, problems: Problems) -> None:
             _read_into(document, path, path, problems)
         except Unreadable as why:
             problems.warn(Place(path), f"skipped: {why}")
+        if nested := document.sections.pop("include", None):
+            problems.warn(nested.place(), "an included file cannot include others: ignored")
         document.fix_here(os.path.dirname(os.path.abspath(path)))
+    if main:
+        document.sections["include"] = main
 
 
 def _matches(document: Document, environ: Mapping[str, str], node: str, problems: Problems) -> list[str]:

@@ -76,10 +76,18 @@ def test_patterns_must_be_texts(write: Write, files: str, message: str) -> None:
     assert [(error.line, error.message) for error in problems.errors] == [(2, message)]
 
 
-def test_a_nested_include_warns(write: Write) -> None:
-    write("[include]\nfiles=other/*.conf", "a.ini")
-    _, problems = read(write("[include]\nfiles=*.ini"))
-    assert [warning.message for warning in problems.warnings] == ["an included file cannot include others: ignored"]
+@pytest.mark.parametrize("main", ["[include]\nfiles=conf.d/*", None])
+def test_an_include_of_an_included_file_warns(write: Write, tmp_path: Path, main: str | None) -> None:
+    """Also of one that is read because it is in the directory."""
+    write("[program:a]\ncommand=a\n[include]\nfiles=other/*.conf", "conf.d/a.ini")
+    write("[include]", "conf.d/b.ini")
+    write('[program.c]\ncommand="c"\n\n[include]\nfiles=["x"]', "conf.d/c.toml")
+    document, problems = read(write(main) if main else tmp_path)
+    assert [(Path(warning.file).name, warning.line, warning.message) for warning in problems.warnings] == [
+        (name, line, "an included file cannot include others: ignored")
+        for name, line in (("a.ini", 3), ("b.ini", 1), ("c.toml", 4))
+    ]
+    assert ("include" in document.sections) is bool(main)
 
 
 def test_what_matches_but_is_no_file_is_skipped(write: Write, tmp_path: Path) -> None:
