@@ -5,15 +5,17 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from supervise.config import secrets
 from supervise.config.machine import Machine
 from supervise.config.model import Config, ProgramConfig
 from supervise.config.problems import Place, Problems
-from supervise.config.values import AUTO
+from supervise.config.values import AUTO, SYSLOG
 from supervise.errors import ConfigError
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox", "fish", "su"})
 CLEANED = ("/tmp", "/var/tmp")  # by tmpfiles.d(5), tmpreaper and others
 _OPERATOR = re.compile(r"&&|\|\|?|;|[^'\"]*[^\\'\"];|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
+_SIGN = re.compile(r"[$`;&|<>]")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()|`")
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 
@@ -32,6 +34,10 @@ def lint(config: Config, machine: Machine) -> tuple[ConfigError, ...]:
                 f"old files in {directory} are removed, and anybody may take their place; /run is where it belongs"
             )
             problems.warn(_origin(config, section, option), message)
+    for section, option, path in (*_small_files(config), *_logs(config)):
+        there = machine.is_directory(os.path.dirname(path))  # if not, the loader has said so, but for a socket
+        if (there or option == "file") and not machine.is_writable(path):
+            problems.warn(_origin(config, section, option), f"{path} cannot be written here")
     for server in config.servers:
         if server.kind == "inet" and server.host not in ("localhost", "127.0.0.1", "::1") and not server.client_ca:
             place = _origin(config, server.section, "port")
@@ -46,6 +52,13 @@ def _small_files(config: Config) -> Iterator[tuple[str, str, str]]:
     yield from ((server.section, "file", server.file) for server in config.servers if server.kind == "unix")
 
 
+def _logs(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Section, option and path of the logs that are the daemon's, and of the directory of those it names itself."""
+    if config.daemon.logfile != SYSLOG:
+        yield "supervisord", "logfile", config.daemon.logfile
+    yield "supervisord", "childlogdir", os.path.join(config.daemon.childlogdir, "")
+
+
 def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str, str]]:
     for message in _of_command(process, machine):
         yield "command", message
@@ -57,14 +70,15 @@ def _of_process(process: ProgramConfig, machine: Machine) -> Iterator[tuple[str,
             yield f"{channel}_logfile", f"{path} cannot be written here"
     for name, value in process.environment:
         if found := _VARIABLE.search(value):
-            yield "environment", f"{name}: {found.group()!r} is not replaced here; write %(ENV_NAME)s"
+            sign = found.group() if not secrets.is_secret(name) else found.group()[0]
+            yield "environment", f"{name}: {sign!r} is not replaced here; write %(ENV_NAME)s"
 
 
 def _of_command(process: ProgramConfig, machine: Machine) -> Iterator[str]:
     try:
         argv = process.argv
     except ValueError as why:
-        yield f"can't parse command {process.command!r}: {why}"
+        yield f"can't parse command {secrets.command(process.command)!r}: {why}"
         return
     if not argv:
         yield "command is empty"
@@ -83,23 +97,25 @@ def _shell_syntax(command: str, argv: list[str]) -> Iterator[str]:
     for word in lexer:
         found = _OPERATOR.fullmatch(word) or _VARIABLE.search(re.sub(r"'[^']*'", "", word))
         if found:
-            yield f"{found.group()!r} means nothing without a shell; write sh -c '…' around the command"
+            sign = found.group() if found.group() in secrets.command(command) else _SIGN.findall(found.group())[-1]
+            yield f"{sign!r} means nothing without a shell; write sh -c '…' around the command"
             return
 
 
 def _missing(word: str, process: ProgramConfig, machine: Machine) -> str:
     """Why the command cannot be found or run, as the start would say, or nothing."""
+    shown = secrets.words([word])[0]
     if "/" in word:
         path = os.path.join(machine.cwd, word)
         if not os.path.exists(path):
-            return f"can't find command {word!r}"
+            return f"can't find command {shown!r}"
     else:
         search = dict(process.environment).get("PATH") or machine.environ.get("PATH") or _DEFAULT_PATH
         found = [path for part in search.split(":") if os.path.exists(path := os.path.join(part, word))]
         if not found and "=" in word:
-            return f"can't find command {word!r}; variables belong into environment ="
+            return f"can't find command {shown!r}; variables belong into environment ="
         if not found:
-            return f"can't find command {word!r} in {search}"
+            return f"can't find command {shown!r} in {search}"
         path = found[0]
     if os.path.isdir(path):
         return f"command at {path!r} is a directory"

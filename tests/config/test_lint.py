@@ -96,7 +96,7 @@ def test_what_surrounds_the_program(said: Callable[..., list[str]]) -> None:
         "directory: /no/such is not an existing directory",
     ]
     assert said("[program:x]\ncommand=ls\ndirectory=/no/such") == ["directory: /no/such is not an existing directory"]
-    assert said("[program:x]\ncommand=ls\nstdout_logfile=/tmp/x", is_writable=lambda path: False) == [
+    assert said("[program:x]\ncommand=ls\nstdout_logfile=/tmp/x", is_writable=lambda path: path != "/tmp/x") == [
         "stdout_logfile: /tmp/x cannot be written here"
     ]
     assert said('[program:x]\ncommand=ls\nenvironment=PATH="/bin:$PATH"') == [
@@ -117,8 +117,24 @@ def test_open_ports(said: Callable[..., list[str]], options: str, warns: bool) -
 )
 def test_small_files_where_others_clean(said: Callable[..., list[str]], path: str, warns: bool) -> None:
     text = f"[unix_http_server]\nfile={path}.sock\n[supervisord]\npidfile={path}.pid"
-    warnings = said(text, is_directory=lambda path: True)
+    warnings = said(text, is_directory=lambda path: True, is_writable=lambda path: True)
     assert [warning.partition(":")[0] for warning in warnings] == (["pidfile", "file"] if warns else [])
+
+
+def test_places_that_the_daemon_cannot_write(said: Callable[..., list[str]], tmp_path: Path) -> None:
+    text = f"[unix_http_server]\nfile=/no/such/s\n[supervisord]\nlogfile=/l\npidfile=/p\nchildlogdir={tmp_path}"
+    paths = {"pidfile": "/p", "file": "/no/such/s", "logfile": "/l", "childlogdir": f"{tmp_path}/"}
+    assert said(text, is_writable=lambda path: False) == [
+        f"{option}: {path} cannot be written here" for option, path in paths.items()
+    ]
+    assert said(text) == ["file: /no/such/s cannot be written here"] or os.getuid() != 0
+    assert said("[supervisord]\nlogfile=syslog", is_writable=lambda path: not path.endswith(".log")) == []
+
+
+def test_what_the_loader_has_said_is_not_told_again(look: Look, machine: Machine) -> None:
+    found = look("[supervisord]\nlogfile=/no/such/l\npidfile=/no/such/p\nchildlogdir=/no/such")
+    assert len(found.errors) == 3
+    assert lint(found.draft, machine) == ()
 
 
 def test_warnings_say_where(look: Look, machine: Machine) -> None:
