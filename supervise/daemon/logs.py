@@ -9,6 +9,7 @@ from supervise.config.model import AUTO, ProgramConfig
 from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
 from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
 from supervise.daemon.childpipe import ChildPipe, Ends, finish
+from supervise.daemon.draining import Drain
 from supervise.daemon.outputs import Outputs, for_program
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.touching import Touching
@@ -18,8 +19,9 @@ from supervise.system.pipes import open_pipe
 from supervise.system.pump import Custody, Pump, Worker
 
 STALL = 1.0  # seconds in one write after which a fresh thread takes the other channels
-DRAIN = 0.25  # seconds that the end of a process may wait for its last output
 SHOWN = 5  # lines that `last_lines` gives
+
+Target = tuple[str, int, int]  # the path of a file, maxbytes, backups
 
 
 class Logs:
@@ -217,16 +219,18 @@ class ProcessLogs:
 
     def inodes(self) -> dict[str, list[int]]:
         """By channel, the pipes that somebody may write to: first the present run's, then those of earlier ones."""
+        inodes: dict[str, list[int]] = {}
+        for channel in (*self.channels, *self._former):
+            present = [pipe for pipe in self._current if pipe.channel is channel]
+            pipes = (*present, *reversed(channel.old[-2 * OLD_PIPES :]))
+            inodes.setdefault(channel.name, []).extend(pipe.inode for pipe in pipes if pipe.fd >= 0)
+        return inodes
+
+    def files(self) -> dict[str, Target]:
+        """By channel, the file that what is written there goes to, if to any."""
+        sinks = {channel.name: channel.sink for channel in (*self._former, *self.channels)}
         return {
-            channel.name: [
-                pipe.inode
-                for pipe in (
-                    *(pipe for pipe in self._current if pipe.channel is channel),
-                    *reversed(channel.old[-2 * OLD_PIPES :]),
-                )
-                if pipe.fd >= 0
-            ]
-            for channel in self.channels
+            name: (sink.path, sink.file.maxbytes, sink.file.backups) for name, sink in sinks.items() if sink is not None
         }
 
     def auto_paths(self) -> dict[str, str]:
@@ -234,16 +238,37 @@ class ProcessLogs:
         auto = {channel.name: channel.path for channel in self.channels if channel.path}
         return {name: path for name, path in auto.items() if getattr(self._config, f"{name}_logfile") == AUTO}
 
-    def resume(self, inodes: Mapping[str, Sequence[int]], find: Callable[[int], int | None]) -> None:
-        """Read on from the pipes of a daemon before us, as `inodes` told them; `find` opens one, or has None."""
+    def resume(
+        self,
+        inodes: Mapping[str, Sequence[int]],
+        find: Callable[[int], int | None],
+        files: Mapping[str, Target] | None = None,
+    ) -> None:
+        """Read on from the pipes of a daemon before us, as `inodes` and `files` told; `find` opens one, or has None.
+
+        All of them, whatever is configured by now: who writes into a pipe that nobody reads hangs in the end.
+        """
         current: list[ChildPipe] = []
-        for channel in self.channels:
-            for number, inode in reversed(list(enumerate(inodes.get(channel.name, ())))):  # earlier runs come first
+        channels = {channel.name: channel for channel in self.channels}
+        for name, pipes in inodes.items():
+            for number, inode in reversed(list(enumerate(pipes))):  # earlier runs come first
                 fd, steps = find(inode), self._logs.unfinished.of(inode)
                 if fd is not None or steps:
-                    pipe = ChildPipe(self._pump, channel, -1 if fd is None else fd, inode, steps)
-                    (channel.old if number else current).append(pipe)
+                    if name not in channels:
+                        channels[name] = self._formerly(name, (files or {}).get(name))
+                    pipe = ChildPipe(self._pump, channels[name], -1 if fd is None else fd, inode, steps)
+                    (channels[name].old if number else current).append(pipe)
         self._current = tuple(current)
+
+    def _formerly(self, name: str, file: Target | None) -> Channel:
+        """A channel that is not configured any more, for what is still written there: to the file that it had."""
+        if file is None:
+            return self.stdout
+        channel = Channel(self._logs.loop, self._config.namespec, name)
+        channel.strip, channel.path = self._logs.strip_ansi, file[0]
+        channel.sink = self._logs.sinks.acquire(*file)
+        self._former = (*self._former, channel)
+        return channel
 
     def _retire(self, pipe: ChildPipe) -> None:
         channel = pipe.channel
@@ -272,7 +297,7 @@ class ProcessLogs:
     def drain(self, callback: Callable[[], None]) -> None:
         """Call `callback` in the loop when all that the process wrote has been passed on to its log.
 
-        At once, before returning, if nothing is pending; and after DRAIN seconds at the latest.
+        At once, before returning, if nothing is pending; and soon at the latest (see `Drain`).
         """
         pipes = self._current
         if all(pipe.idle() for pipe in pipes):
@@ -281,20 +306,8 @@ class ProcessLogs:
                     self._pump.call(channel.end_line)
             callback()
             return
-        waiter = _Once(callback)
-        timer = self._logs.loop.call_later(DRAIN, waiter)
-        waiter.also = timer.cancel
-        self._pump.call(partial(self._drain, pipes, waiter))
-
-    def _drain(self, pipes: Iterable[ChildPipe], waiter: "_Once", worker: Worker) -> None:
-        for pipe in pipes:
-            pipe.drain(worker)
-            pipe.flush(worker)
-            pipe.channel.end_line(worker)
-        if worker.retired:
-            self._pump.call(partial(self._drain, pipes, waiter))
-        else:
-            self._logs.post(waiter)
+        drain = Drain(self._logs.loop, self._pump, callback)
+        self._pump.call(partial(drain.take, pipes))
 
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of stderr (of stdout if that takes both) that the present run wrote, from memory."""
@@ -340,18 +353,3 @@ class ProcessLogs:
             if channel.sink is not None:
                 self._logs.sinks.release(channel.sink)
             self._logs.outputs.retire(channel.lines, self._pump, self._logs.post)
-
-
-class _Once:
-    """Calls a function the first time it is called itself."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function: Callable[[], None] | None = function
-        self.also: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            if self.also is not None:
-                self.also()
-            function()

@@ -144,7 +144,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
     --stop-leftovers is meant once, for what there was when somebody called us, and not for a keeper's next daemon.
     """
     memory = supervisor.memory
-    supervisor.logs.in_use = memory.auto_logs
+    supervisor.logs.in_use = memory.logs_in_use
     policy = ground.config.daemon.on_leftover
     if ground.options.stop_leftovers and not ground.succeeds:
         policy = OnLeftover.STOP

@@ -171,9 +171,11 @@ class Memory:
         return os.path.dirname(self._journal.path) if self._journal is not None else None
 
     @property
-    def auto_logs(self) -> frozenset[str]:
-        """The AUTO logs of all that is remembered."""
-        return frozenset(path for record in self._records.values() for path in record.get("auto", {}).values())
+    def logs_in_use(self) -> frozenset[str]:
+        """The logs of all that is remembered, AUTO ones among them."""
+        records = self._records.values()
+        auto = {path for record in records for path in record.get("auto", {}).values()}
+        return frozenset(auto | {path for record in records for path, *_ in record.get("files", {}).values()})
 
     def forget(self, group: str, name: str) -> None:
         """Remove a process from memory."""
@@ -208,10 +210,22 @@ def to_record(process: Process) -> Record:
 
 
 def shortened(record: Record) -> Record:
-    """A record without what is only shown, and without pipes of earlier runs."""
+    """A record without what is only shown, and without pipes of earlier runs, and where channels have led."""
     pipes = {channel: inodes[:1] for channel, inodes in record["pipes"].items()}
-    return {**record, "reason": "", "exits": [], "pipes": pipes}
+    return {**record, "reason": "", "exits": [], "pipes": pipes, "files": {}}
 
+
+def pipes_of(record: Record, *, spoken: bool) -> dict[str, list[int]]:
+    """By channel, the pipes that a process may write to; with what it has `spoken` as an event listener, which is
+    output like any other if nobody listens."""
+    pipes = dict(record.get("pipes", {}))
+    if spoken and record.get("spoken"):
+        pipes["stdout"] = [*pipes.get("stdout", ()), record["spoken"]]
+    return pipes
+    record["files"] = process.logs.files()
+
+    if process.wiring is not None:
+        record["spoken"] = process.wiring.stdout
 
 def restore(process: Process, record: Record, handover: Handover) -> None:
     """Make a process stand as it was recorded. Its log pipes are open again where anybody still has them."""
@@ -228,7 +242,8 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         StateChanged(process.group, process.name, State(old), State(new), *rest)
         for old, new, *rest in record.get("untold", ())
     )
-    process.logs.resume(record.get("pipes", {}), handover.pipe)
+    pipes = pipes_of(record, spoken=process.wiring is None)
+    process.logs.resume(pipes, handover.pipe, record.get("files"))
     if machine.pid is not None:
         process.start_time = record.get("start_time")
         stdin = record.get("stdin")

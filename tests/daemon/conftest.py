@@ -2,12 +2,12 @@
 
 import pytest
 
-from supervise.daemon import logs, outputs
+from supervise.daemon import draining, outputs
 from tests.daemon.running import PATIENCE
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that gets no processor for a moment, or a disk that is busy, costs no last words and no pid here."""
-    monkeypatch.setattr(logs, "DRAIN", PATIENCE)
+    monkeypatch.setattr(draining, "DRAIN", PATIENCE)
     monkeypatch.setattr(outputs, "PID_PATIENCE", PATIENCE)

@@ -1,0 +1,65 @@
+"""Pipes of programs that outlive their daemon are read by the next one, whatever it is configured to do with them."""
+
+import os
+import signal
+
+import pytest
+
+from tests.daemons import Supervisors
+from tests.tools import wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+MUCH = 300_000  # bytes; more than a pipe takes
+
+# Writes as much to both when there is a file go-N, for N = 1, 2, 3, and says that it could.
+WRITES = """\
+[program:a]
+command = bash -c 'for n in 1 2 3; do while ! test -e {place}/go-$n; do sleep 0.02; done; \
+    head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; touch {place}/done-$n; done; exec sleep 1000'
+startsecs = 0
+stdout_logfile = {place}/out
+"""
+APART = WRITES + "stderr_logfile = {place}/err\n"
+TOGETHER = WRITES + "redirect_stderr = true\n"
+NOWHERE = WRITES + "stderr_logfile = NONE\n"
+LISTENER = APART.replace("program:a", "eventlistener:a") + "events = TICK_3600\n"
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "out", "err"),
+    [
+        (APART, TOGETHER, 1, 1),
+        (TOGETHER, APART, 2, 0),
+        (NOWHERE, TOGETHER, 2, 0),
+        (APART, NOWHERE, 1, 0),
+        (LISTENER, TOGETHER, 1, 1),
+    ],
+    ids=["redirected", "no-longer", "none-redirected", "none", "no-listener"],
+)
+def test_logs_that_were_edited_before_the_next_daemon(
+    supervisors: Supervisors, before: str, after: str, out: int, err: int, upgrade: bool
+) -> None:
+    """`out`, `err`: how many times as much as is written to one channel comes to each file."""
+    daemon = supervisors.start("supervise", before)
+    pid = daemon.wait_state("a", "RUNNING")["pid"]
+    for number in (1, 2):  # the second one has it from one that did not start it
+        if upgrade and number == 1:
+            daemon.configure(after)
+            assert daemon.ctl("upgrade", "--wait").returncode == 0
+        else:
+            daemon.stop(signal.SIGKILL)
+            daemon.configure(after)
+            daemon = supervisors.run("supervise", daemon.config, daemon.place)
+        (daemon.place / f"go-{number}").touch()
+        wait_for((daemon.place / f"done-{number}").exists, "it can write")
+        for name, times in (("out", out), ("err", err)):
+            if times:
+                path = daemon.place / name
+                wait_for(lambda path=path, size=number * times * MUCH: path.exists() and path.stat().st_size == size)
+            else:
+                assert not (daemon.place / name).exists() or not (daemon.place / name).stat().st_size
+    assert daemon.info("a")["pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+    assert daemon.stop() == 0
