@@ -28,6 +28,7 @@ MOST = 1 << 16  # slots at most: 256 MiB of addresses, though only what is used 
 SCHEMA = 1
 PATIENCE = 2.0  # seconds that a lock may outlive the daemon that held it
 LOOK_AGAIN = 0.02
+STATE = "state"  # name of the file
 MODE = 0o1600  # of every file here: the sticky bit asks cleaners to leave it (XDG Base Directory, systemd-tmpfiles)
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
@@ -207,13 +208,25 @@ def _open_alone(path: str) -> int:
 
 
 def place(name: str) -> str:
-    """A directory of our own on a memory file system, made if need be: below /run for root, else XDG_RUNTIME_DIR,
-    else /dev/shm; only where none of these is one, on a disk. Raises JournalError when none will do."""
+    """A directory of our own on a memory file system: the one of this name that is there, wherever daemons before us
+    could make it, else a new one. Raises JournalError when none will do.
+
+    They are made below /run for root, else below /dev/shm, and where that is none (or somebody else has been there),
+    in XDG_RUNTIME_DIR; on a disk only where no memory will do. The login session that has started us is not the first
+    choice: the next daemon may be of another one, or of none.
+    """
     euid, problems = os.geteuid(), []
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    bases = ["/run/supervise"] if euid == 0 else [f"{runtime}/supervise"] if runtime else []
-    bases.append(f"/dev/shm/supervise-{euid}")
-    for base in sorted(bases, key=lambda base: not in_memory(os.path.dirname(base))):
+    bases = [f"/dev/shm/supervise-{euid}"]
+    if euid == 0:  # who believes in no environment
+        bases.insert(0, "/run/supervise")
+    else:
+        bases.append(f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{euid}'}/supervise")
+
+    def order(base: str) -> tuple[bool, ...]:
+        there = f"{base}/{name}"
+        return not os.path.exists(f"{there}/{STATE}"), not os.path.exists(there), not in_memory(os.path.dirname(base))
+
+    for base in sorted(bases, key=order):
         try:
             return own_directory(f"{own_directory(base)}/{name}")
         except OSError as exc:
@@ -261,3 +274,8 @@ def start_time(pid: int) -> int | None:
     finally:
         os.close(fd)
     return int(line.rpartition(b")")[2].split()[19])
+
+
+def ticks_now() -> float:
+    """The present as `start_time` has it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,10 @@
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,9 @@ from supervise.system.journal import (
     place,
     start_time,
 )
+from tests.tools import ROOT
+
+ORDINARY = os.getuid() or 65534  # a user who is not root
 
 
 @pytest.fixture
@@ -166,6 +172,58 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loose.chmod(0o777)
     with pytest.raises(PermissionError):
         own_directory(str(loose))
+
+
+@pytest.fixture
+def session() -> Iterator[Path]:
+    """What XDG_RUNTIME_DIR may be in a login session of an ordinary user (nobody, if we are root)."""
+    directory = Path(tempfile.mkdtemp(prefix="session-", dir="/dev/shm"))
+    os.chown(directory, ORDINARY, -1)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def placed(name: str, session: Path | None) -> str:
+    """What `place` says to an ordinary user."""
+    code = f"import os; from supervise.system.journal import place; os.setuid({ORDINARY}); print(place({name!r}))"
+    env = {"PYTHONPATH": str(ROOT), **({"XDG_RUNTIME_DIR": str(session)} if session else {})}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_it_is_found_from_every_session(session: Path) -> None:
+    """Of a daemon that a login shell has started, by one that cron starts, and after a logout, which empties it."""
+    name = f"test-{os.getpid()}"
+    first = placed(name, session)
+    try:
+        assert placed(name, None) == first
+        shutil.rmtree(session)
+        session.mkdir()
+        os.chown(session, ORDINARY, -1)
+        assert placed(name, session) == first
+    finally:
+        shutil.rmtree(first)
+
+
+def test_one_that_is_there_is_taken(session: Path) -> None:
+    """Wherever that is; unless it is somebody else's, who may put there what he likes."""
+    name = f"test-{os.getpid()}"
+    old = session / "supervise" / name
+    old.mkdir(parents=True, mode=0o700)
+    (old / "state").touch()
+    for path in (old.parent, old):
+        os.chown(path, ORDINARY, -1)
+    assert placed(name, session) == str(old)
+    old.parent.chmod(0o777)
+    other = placed(name, session)
+    try:
+        assert other == f"/dev/shm/supervise-{ORDINARY}/{name}"
+        old.parent.chmod(0o700)
+        (Path(other) / "state").touch()
+        (old / "state").unlink()
+        assert placed(name, session) == other
+    finally:
+        shutil.rmtree(other)
 
 
 def test_memory_file_systems() -> None:
