@@ -14,7 +14,7 @@ from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, StreamResponse
 
 from supervise.api.problem import Problem
-from supervise.api.server import ENDLESS, SERVER
+from supervise.api.server import SERVER, begin_stream
 from supervise.api.text import skip_partial, split_partial
 from supervise.daemon import namespec
 from supervise.daemon.commands import Commands
@@ -35,7 +35,7 @@ _HEADERS = {
 
 
 async def classic(commands: Commands, request: BaseRequest, path: str) -> StreamResponse:
-    """supervisord's `/logtail/<name>[/stdout|/stderr]` and `/mainlogtail`. Raises Problem 404 and 400."""
+    """supervisord's `/logtail/<name>[/stdout|/stderr]` and `/mainlogtail`. Raises Problem 404, 400 and 503."""
     if request.method != "GET":
         raise Problem(400, "a log stream is asked for with GET")
     _, kind, *rest = path.split("/", 3)
@@ -56,7 +56,7 @@ async def stream(
 ) -> StreamResponse:
     """Answer with the last `start` bytes and all that follows, until the client or the daemon goes away.
 
-    Raises CommandError (BAD_NAME, NO_FILE) before anything is sent.
+    Raises CommandError (BAD_NAME, NO_FILE) and Problem 503 before anything is sent.
     """
     items = await commands.follow(spec, channel, start)
     response = StreamResponse(headers=_HEADERS | ({"Content-Type": "application/octet-stream"} if raw else {}))
@@ -69,8 +69,8 @@ async def stream(
 @asynccontextmanager
 async def endless(request: BaseRequest, response: StreamResponse) -> AsyncIterator[None]:
     """Begin a stream without end. The server ends it by cancelling; then, or when the source fails, the client sees a
-    proper end of the body (or a cut connection) and no second answer."""
-    request[ENDLESS] = True
+    proper end of the body (or a cut connection) and no second answer. Raises Problem 503 before anything is sent."""
+    begin_stream()
     if request.version >= HttpVersion11:  # before, a body without a length ends with the connection
         response.enable_chunked_encoding()
     await response.prepare(request)

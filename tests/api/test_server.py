@@ -1,6 +1,7 @@
 """One listener: its bounds, and what happens at them. In this process, over real sockets; the handlers are ours."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from supervise.api import server
-from supervise.api.server import ENDLESS, Server
+from supervise.api.problem import Problem
+from supervise.api.server import Server, begin_sending, begin_stream
 from supervise.config.model import ServerConfig
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -35,9 +37,25 @@ async def hello(request: web.BaseRequest, config: ServerConfig) -> web.StreamRes
 async def serving(path: Path, handler: server.Handler = hello) -> AsyncIterator[Server]:
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(path))
+    config = ServerConfig(kind="unix", section="unix_http_server", file=str(path))
+    async with serving_on(sock, config, handler) as one:
+        yield one
+
+
+@asynccontextmanager
+async def serving_tcp(handler: server.Handler) -> AsyncIterator[int]:
+    """Its port. Whoever connects is nobody in particular, unlike on a unix socket."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    async with serving_on(sock, ServerConfig(kind="inet", section="inet_http_server"), handler):
+        yield sock.getsockname()[1]
+
+
+@asynccontextmanager
+async def serving_on(sock: socket.socket, config: ServerConfig, handler: server.Handler) -> AsyncIterator[Server]:
     sock.listen(1024)
     sock.setblocking(False)
-    one = Server(Socket(sock, ServerConfig(kind="unix", section="unix_http_server", file=str(path)), "unix:x"), handler)
+    one = Server(Socket(sock, config, "somewhere"), handler)
     await one.open()
     try:
         yield one
@@ -49,8 +67,10 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(story(), 2 * PATIENCE))
 
 
-async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_unix_connection(str(path))
+async def connect(to: Path | int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(to, int):
+        return await asyncio.open_connection("127.0.0.1", to)
+    return await asyncio.open_unix_connection(str(to))
 
 
 async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes = REQUEST) -> bytes:
@@ -93,35 +113,145 @@ def test_a_full_listener_drops_whoever_has_been_idle_longest(place: Path, monkey
     run(story)
 
 
-def test_a_listener_full_of_busy_connections_refuses_another(
-    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+class Held:
+    """A handler whose answers wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.going_on, self.inside = asyncio.Event(), 0
+
+    async def __call__(self, request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+        if request.raw_path == "/stream":
+            begin_stream()
+        self.inside += 1
+        await self.going_on.wait()
+        return web.Response(text="at last")
+
+    async def reached(self, count: int) -> None:
+        while self.inside < count:
+            await asyncio.sleep(0.01)
+
+
+def test_a_listener_full_of_busy_connections_refuses_others_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
 
     async def story() -> None:
-        going_on, inside = asyncio.Event(), list[object]()
-
-        async def slow(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
-            inside.append(request)
-            await going_on.wait()
-            return web.Response(text="at last")
-
-        async with serving(place / "s", slow):
-            busy = [await connect(place / "s") for _ in range(2)]
+        held = Held()
+        async with serving_tcp(held) as port:
+            busy = [await connect(port) for _ in range(4)]
             answers = [asyncio.create_task(asked(*connection)) for connection in busy]
-            while len(inside) < 2:
-                await asyncio.sleep(0.01)
-            refused = await connect(place / "s")
-            assert await cut(refused[0])
-            going_on.set()
-            assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 2
-            again = await connect(place / "s")
+            await held.reached(4)
+            for _ in range(20):
+                refused = await connect(port)
+                refused[1].write(REQUEST)
+                assert await cut(refused[0])
+                refused[1].close()
+            gc.collect()  # an exception that nobody has asked for is told of by then
+            held.going_on.set()
+            assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 4
+            again = await connect(port)
             assert await asked(*again) == b"HTTP/1.1 200 OK"
-            for _, writer in (*busy, refused, again):
+            for _, writer in (*busy, again):
                 writer.close()
 
     run(story)
-    assert "refused another" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "Server 'somewhere' has 4 busy connections; refused 1 more"
+    ]
+
+
+def test_an_administrator_of_this_machine_always_gets_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+
+    async def story() -> None:
+        held = Held()
+        async with serving(place / "s", held):
+            everybody, answers = [], []
+            for count in range(1, 7):
+                everybody.append(await connect(place / "s"))  # whoever runs this is one
+                answers.append(asyncio.create_task(asked(*everybody[-1])))
+                await held.reached(count)
+            held.going_on.set()
+            assert await asyncio.gather(*answers) == [b"HTTP/1.1 200 OK"] * 6
+            for _, writer in everybody:
+                writer.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n<", b"GET /answer" + REQUEST[5:]]
+)
+def test_who_does_not_send_a_body_or_read_an_answer_makes_room(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+
+    async def story() -> None:
+        inside = list[web.BaseRequest]()
+
+        async def handler(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+            if request.raw_path == "/answer":
+                begin_sending()
+                inside.append(request)
+                await asyncio.sleep(3600)
+            if request.method == "POST":
+                inside.append(request)
+                await request.read()
+            return web.Response(text="hello")
+
+        async with serving_tcp(handler) as port:
+            slow = [await connect(port) for _ in range(4)]
+            for count, (_, writer) in enumerate(slow, 1):
+                writer.write(sent)
+                while len(inside) < count:
+                    await asyncio.sleep(0.01)
+            quick = await connect(port)
+            assert await asked(*quick) == b"HTTP/1.1 200 OK"
+            assert await cut(slow[0][0])
+            for _ in range(2):  # the oldest first, and not the quick one
+                slow.append(await connect(port))
+            assert await asked(*quick) == b"HTTP/1.1 200 OK"
+            assert await cut(slow[1][0])
+            assert await cut(slow[2][0])
+            for _, writer in (*slow, quick):
+                writer.close()
+
+    run(story)
+
+
+def test_streams_leave_half_of_the_connections_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+
+    async def story() -> None:
+        held, refused = Held(), list[int]()
+
+        async def handler(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
+            try:
+                return await held(request, config) if request.raw_path == "/stream" else await hello(request, config)
+            except Problem as problem:
+                refused.append(problem.status)
+                raise web.HTTPServiceUnavailable from None
+
+        async with serving_tcp(handler) as port:
+            streams = [await connect(port) for _ in range(3)]
+            for count, (_, writer) in enumerate(streams[:2], 1):
+                writer.write(REQUEST.replace(b"/ ", b"/stream "))
+                await held.reached(count)
+            assert b"503" in await asked(*streams[2], REQUEST.replace(b"/ ", b"/stream "))
+            assert refused == [503]
+            for _ in range(5):
+                another = await connect(port)
+                assert await asked(*another) == b"HTTP/1.1 200 OK"
+                another[1].close()
+            for _, writer in streams[:2]:
+                writer.close()
+            again = await connect(port)
+            again[1].write(REQUEST.replace(b"/ ", b"/stream "))
+            await held.reached(3)  # those that are gone do not count
+            for _, writer in (*streams[2:], again):
+                writer.close()
+
+    run(story)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow"])
@@ -169,7 +299,7 @@ def test_closing_ends_streams_at_once_and_lets_requests_finish(place: Path) -> N
 
         async def handler(request: web.BaseRequest, config: ServerConfig) -> web.StreamResponse:
             if request.raw_path == "/stream":
-                request[ENDLESS] = True
+                begin_stream()
                 response = web.StreamResponse()
                 response.enable_chunked_encoding()
                 await response.prepare(request)
@@ -259,7 +389,7 @@ def test_two_thousand_silent_connections_keep_nobody_out(place: Path) -> None:
                 silent.append(sock)
             reader, writer = await connect(place / "s")
             assert await asked(reader, writer) == b"HTTP/1.1 200 OK"
-            assert len(one._idle) <= server.MAX_CONNECTIONS
+            assert len(one._visits) <= server.MAX_CONNECTIONS
             writer.close()
             for sock in silent:
                 sock.close()
