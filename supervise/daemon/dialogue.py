@@ -20,7 +20,7 @@ from supervise.core.listener import BecameReady, ListenerMachine, ListenerState,
 from supervise.core.pool import Item
 from supervise.daemon.eventlog import EventLog, Standing, Stood
 from supervise.daemon.process import Process
-from supervise.system.blocked import is_python, waits_for_stdin
+from supervise.system.blocked import is_python, readers, waits_for_stdin
 from supervise.system.handover import Handover, name_of
 from supervise.system.intent import Intent, Interrupted
 from supervise.system.pipes import enlarge, pending
@@ -30,6 +30,7 @@ log = logging.getLogger("supervise")
 PIECE = 64 * 1024  # bytes read at a time
 LAST_WORDS = 8 << 20  # bytes that are read after its end
 SUSPICION = (0.25, 8.0)  # seconds until a silent listener is looked at, doubled until it is given up
+ADVICE = "does it count characters, and not bytes? See event_length"
 GRACE = 5.0  # seconds between a listener's closing of a pipe and our doing something about it; usually it is ending
 
 
@@ -80,6 +81,7 @@ class Dialogue:
         self._process, self._pool = process, pool
         self._stdin, self._stdout, self._tee = pipes
         self._unsent, self._length, self._characters = b"", 0, False
+        self._missing = 0  # characters that its event lacks, if it reads text
         self._stamp = 0
         self._gone = self._closed = self._paused = False
         self._told_loss = False
@@ -142,6 +144,7 @@ class Dialogue:
         standing, said, self.item = stood
         self.reads_text, self._characters = standing.text, standing.characters
         self._unsent, self._length, self._stamp = unsent, standing.length, standing.stamp
+        self._missing = self._count_missing(self.item) if self.item is not None else 0
         self.machine = ListenerMachine(ListenerState(standing.state))
         outcomes = self.machine.receive(said)
         self._write_down()
@@ -161,6 +164,7 @@ class Dialogue:
         self.machine.sent()
         self.item, self._unsent = item, envelope
         self._length, self._characters = len(envelope), characters
+        self._missing = self._count_missing(item)
         self._write()
 
     def _write(self) -> None:
@@ -182,32 +186,36 @@ class Dialogue:
         self._loop.remove_writer(self._stdin)
         if self.item is None:  # it has answered before it had all
             self._pool.dispatch()
-        elif missing := self._missing(self.item):
-            self._loop.call_later(SUSPICION[0], self._suspect, self.item, missing, SUSPICION[0])
+        elif self._missing:
+            self._loop.call_later(SUSPICION[0], self._suspect, self.item, SUSPICION[0])
 
-    def _missing(self, item: Item) -> int:
+    def _count_missing(self, item: Item) -> int:
         """How many characters too few there are for a listener that counts them, where nobody has said what it does."""
         if self._characters or self._pool.event_length is not EventLength.AUTO:
             return 0
         return len(item.event.payload) - len(item.event.payload.decode())
 
-    def _suspect(self, item: Item, missing: int, delay: float) -> None:
+    def _suspect(self, item: Item, delay: float) -> None:
         """It has been sent an event, in bytes, with other characters than ASCII. Has it read all, and waits for more?
 
-        That is what a Python program does that reads text, as supervisord's own childutils. It gets the rest as empty
-        lines, and from now on lengths in characters.
+        That is what a Python program does that reads text, as supervisord's own childutils; it may have been started by
+        the process that we know. It gets the rest as empty lines, and from now on lengths in characters.
         """
-        pid = self._process.machine.pid
-        if self._gone or self.item is not item or pid is None or not is_python(pid):
+        name, pid = self._process.name, self._process.machine.pid
+        if self._gone or self.item is not item or pid is None:
             return
-        if pending(self._stdin) == 0 and waits_for_stdin(pid):
-            name = self._process.name
+        waiting = [] if pending(self._stdin) else [each for each in readers(self._inodes[0]) if waits_for_stdin(each)]
+        if self.machine.said or pending(self._stdout):  # looked at last: it answers before it waits for another event
+            return
+        if any(map(is_python, waiting)):
             log.info("%s: it reads events as text, and is told their length in characters from now on", name)
             self.reads_text = True
-            self._unsent = b"\n" * missing
+            self._unsent, self._missing = b"\n" * self._missing, 0
             self._write()
         elif delay < SUSPICION[1]:
-            self._loop.call_later(delay * 2, self._suspect, item, missing, delay * 2)
+            self._loop.call_later(delay * 2, self._suspect, item, delay * 2)
+        elif waiting or waits_for_stdin(pid) is None:
+            log.warning("%s: it has all of event %d, and seems to wait for more: %s", name, item.event.serial, ADVICE)
 
     # From the listener
 

@@ -11,8 +11,10 @@ from supervise.config.model import AutoRestart, EventLength, OnProtocolError
 from supervise.core.events import RemoteCommunication, State
 from supervise.daemon import dialogue as module
 from supervise.daemon.supervisor import Supervisor
+from supervise.system.blocked import waits_for_stdin
 from tests.daemon.listening import events, listener, listening, pool, types, wiring
 from tests.daemon.running import eventually, process, reach, run
+from tests.tools import wait_for
 
 REMOTE = {"events": ("REMOTE_COMMUNICATION",)}
 UNKNOWN_TEXT = (
@@ -369,6 +371,57 @@ def test_listeners_that_read_text(tmp_path: Path, length: EventLength, caplog: p
 
     run(story)
     assert any("reads events as text" in message for message in caplog.messages) == (length is EventLength.AUTO)
+
+
+def test_a_listener_that_reads_text_behind_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "text.py").write_text(TEXT)
+
+    async def story() -> None:
+        command = f"sh -c '{sys.executable} -X utf8 {tmp_path}/text.py {tmp_path}/l.events; exit 0'"
+        async with listening(tmp_path, pool(listener(tmp_path, command=command), **REMOTE)) as supervisor:
+            publish(supervisor, "héllo", "naïve", "plain")
+            await eventually(lambda: len(got(tmp_path)) == 3)
+            assert [data.rstrip("\n") for data in got(tmp_path)] == ["héllo", "naïve", "plain"]
+            assert got(tmp_path)[1:] == ["naïve", "plain"]
+
+    run(story)
+
+
+def test_a_listener_that_has_just_answered_does_not_wait_for_more(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with listening(tmp_path, pool(listener(tmp_path), **REMOTE)) as supervisor:
+            await eventually(lambda: wiring(supervisor).state.name == "READY")
+            one, pid = wiring(supervisor), process(supervisor, "l:l").machine.pid
+            publish(supervisor, "héllo")
+            wait_for(lambda: got(tmp_path) == ["héllo"])  # the loop does nothing meanwhile
+            wait_for(lambda: pid is not None and waits_for_stdin(pid))
+            assert one._run is not None
+            assert one.item is not None
+            one._run._suspect(one.item, 0.25)
+            publish(supervisor, "wörld")
+            await eventually(lambda: got(tmp_path) == ["héllo", "wörld"])
+            assert not one.characters
+
+    run(story)
+
+
+# It has got all, and reads on. It is no Python program, so nobody knows why.
+GREEDY = "sh -c 'echo READY; cat > {}'"
+
+
+def test_a_listener_that_waits_for_more_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SUSPICION", (0.1, 0.2))
+
+    async def story() -> None:
+        greedy = listener(tmp_path, command=GREEDY.format(tmp_path / "got"))
+        async with listening(tmp_path, pool(greedy, **REMOTE)) as supervisor:
+            publish(supervisor, "héllo")
+            await eventually(lambda: any("event 0, and seems to wait for more" in each for each in caplog.messages))
+            assert (tmp_path / "got").read_text().endswith("héllo")
+
+    run(story)
 
 
 def test_a_listener_that_reads_bytes_is_left_alone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 
-from supervise.system.blocked import is_python, naps, waits_for_stdin
+from supervise.system.blocked import is_python, naps, readers, waits_for_stdin
 from tests.tools import wait_for
 
 
@@ -27,8 +27,21 @@ def test_who_runs_python() -> None:
     assert not is_python(1) or os.path.basename(os.readlink("/proc/1/exe")).startswith(("python", "pypy"))
 
 
+def test_who_reads_a_pipe() -> None:
+    """Also what somebody else has started."""
+    with subprocess.Popen(["sh", "-c", "cat; exit"], stdin=subprocess.PIPE) as shell:
+        assert shell.stdin is not None
+        pipe = os.fstat(shell.stdin.fileno()).st_ino
+        wait_for(lambda: any(map(waits_for_stdin, readers(pipe))), "cat reads")
+        found = set(readers(pipe))
+        assert shell.pid in found
+        assert len(found) == 2
+        shell.stdin.close()
+    assert set(readers(pipe)) == set()
+
+
 def test_nobody() -> None:
-    assert not waits_for_stdin(2**22 + 1)
+    assert waits_for_stdin(2**22 + 1) is None
     assert not is_python(2**22 + 1)
 
 
