@@ -45,7 +45,7 @@ async def _end(record: Record, trees: Trees, program: ProgramConfig | None) -> b
     first = (program.stopsignal, program.stopwaitsecs) if program is not None else (signal.SIGTERM, PATIENCE)
     log.warning("ending %s (pid %d), which an earlier daemon left: it has %g seconds", name, sid, first[1])
     gone = asyncio.Event()
-    sweeper = Sweeper(trees.known(name, sid), gone.set)
+    sweeper = Sweeper(trees.known(name, (sid, record["start_time"], 0.0)), gone.set)
     try:
         for number, patience in (first, (signal.SIGKILL, PATIENCE)):
             sweeper.signal(number)

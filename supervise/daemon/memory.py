@@ -24,14 +24,24 @@ from supervise.daemon.process import Exit, Process
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover
-from supervise.system.journal import SCHEMA, InUseError, Journal, JournalError, Record, boot_id, place, start_time
+from supervise.system.journal import (
+    SCHEMA,
+    InUseError,
+    Journal,
+    JournalError,
+    Record,
+    boot_id,
+    place,
+    start_time,
+    ticks_now,
+)
 from supervise.system.spawn import Child
 from supervise.system.stdin import Stdin
 
 log = logging.getLogger("supervise")
 
 MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
-FACTS = ("started", "stopped", "restarts", "made_from", "owed")
+FACTS = ("started", "stopped", "restarts", "made_from", "owed", "start_time", "seen")
 REASON = 300  # characters of a reason that are kept
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ProgramConfig)}
 AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]
@@ -107,6 +117,9 @@ class Memory:
 
     def remember(self, process: Process) -> None:
         """Write down how a process stands. Never raises."""
+        if process.state is State.STOPPING:
+            now = ticks_now()
+            process.seen = now if is_alive(process) else process.seen
         if self._journal is None:
             return
         key = (process.group, process.name)
@@ -198,10 +211,12 @@ def to_record(process: Process) -> Record:
     record |= {name: getattr(machine, name) for name in MACHINE}
     record |= {name: getattr(process, name) for name in FACTS}
     record["reason"] = machine.reason[:REASON]
-    record["start_time"] = process.start_time
     record["stdin"] = process.child.stdin.inode if process.child and process.child.stdin else None
     record["pipes"] = process.logs.inodes()
+    record["files"] = process.logs.files()
     record["auto"] = process.logs.auto_paths()
+    if process.wiring is not None:
+        record["spoken"] = process.wiring.stdout
     record["exits"] = [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]
     if process.untold:
         untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
@@ -222,10 +237,7 @@ def pipes_of(record: Record, *, spoken: bool) -> dict[str, list[int]]:
     if spoken and record.get("spoken"):
         pipes["stdout"] = [*pipes.get("stdout", ()), record["spoken"]]
     return pipes
-    record["files"] = process.logs.files()
 
-    if process.wiring is not None:
-        record["spoken"] = process.wiring.stdout
 
 def restore(process: Process, record: Record, handover: Handover) -> None:
     """Make a process stand as it was recorded. Its log pipes are open again where anybody still has them."""
@@ -245,7 +257,6 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
     pipes = pipes_of(record, spoken=process.wiring is None)
     process.logs.resume(pipes, handover.pipe, record.get("files"))
     if machine.pid is not None:
-        process.start_time = record.get("start_time")
         stdin = record.get("stdin")
         if stdin is None:
             process.child = Child(machine.pid, None)

@@ -218,7 +218,7 @@ class Supervisor:
             stdin.close()
         if process.child is not None:
             self.memory.handover.dismiss(process.child.pid, process.start_time)
-        process.child = process.adopted = process.start_time = None
+        process.child = process.adopted = None
         exits = [effect.expected for effect in effects if isinstance(effect, Changed) and effect.new is State.EXITED]
         expected = any(exits) or before is State.STOPPING  # else it is a failed start
         uptime = max(0.0, process.stopped - process.started)
@@ -316,7 +316,7 @@ class Supervisor:
         self._arm(process)
         if machine.pid is None:
             if machine.state is State.STOPPING and machine.sweeping is not None:
-                self.trees.resume(process, machine.sweeping, machine.config.stopsignal)
+                self.trees.sweep(process, machine.sweeping, machine.config.stopsignal)
             elif machine.state in (State.STARTING, State.STOPPING):
                 self._find_or_spawn(process)  # which watches what it finds
             return

@@ -6,7 +6,6 @@ environment has a mark, by which is found what has left its session. Programs of
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from supervise.core.events import State
 from supervise.daemon.process import Process
 from supervise.daemon.remains import Remains
 from supervise.system.cgroup import Cgroup, Cgroups
-from supervise.system.tree import MARK, Session, Sweeper, Tree, describe, leftovers
+from supervise.system.tree import MARK, Session, Sweeper, Tree, describe
 
 log = logging.getLogger("supervise")
 
@@ -52,32 +51,22 @@ class Trees:
             process.cgroup = self._cgroups.around(process.machine.pid, process.namespec)
 
     def sweep(self, process: Process, sid: int, number: int) -> None:
-        """Signal all of its tree, whose session leader is or was `sid`; `swept` is told when nothing is left."""
+        """Signal all of its tree, whose session leader is or was `sid`; `swept` is told when nothing is left.
+
+        A daemon before us may have begun that: what is in a session of that number by now may be foreign, and is left
+        alone then.
+        """
         if process.sweeper is None:
-            trees = self.known(process.namespec, sid, process.cgroup)
+            session = (sid, process.start_time or 0, process.seen)
+            trees = self.known(process.namespec, session, process.cgroup)
             process.sweeper = Sweeper(trees, lambda: self._swept(process))
         process.sweeper.signal(number)
 
-    def resume(self, process: Process, sid: int, number: int) -> None:
-        """`sweep` for one that a daemon before us had begun, if that session is still what it was.
-
-        When it was empty in between, its number may be another one's by now. That has a leader, or nobody in it who
-        was there already when ours ended.
-        """
-        ended = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.time() - process.stopped)
-        members = leftovers([Session(sid)])
-        ours = not any(one.pid == sid for one in members) and any(
-            one.starttime <= ended * os.sysconf("SC_CLK_TCK") for one in members
-        )
-        if members and not ours:
-            log.warning("session %d is not that of %s any more, and left alone", sid, process.namespec)
-        trees = self.known(process.namespec, sid if ours else None)
-        process.sweeper = Sweeper(trees, lambda: self._swept(process))
-        process.sweeper.signal(number)
-
-    def known(self, namespec: str, sid: int | None, cgroup: Cgroup | None = None) -> tuple[Tree, ...]:
-        """All ways to find what a program has started. `cgroup`: the one it was born in, if that is certain."""
-        session = Session(sid, "" if cgroup else self._cgroups.called(namespec))
+    def known(self, namespec: str, leader: tuple[int, int, float], cgroup: Cgroup | None = None) -> tuple[Tree, ...]:
+        """All ways to find what a program has started. `leader`: of its session, the pid, when that was started, and
+        when it was last seen (see `Session`). `cgroup`: the one it was born in, if that is certain."""
+        sid, start, seen = leader
+        session = Session(sid, "" if cgroup else self._cgroups.called(namespec), start, seen)
         found = cgroup or self._cgroups.find(namespec)
         return (found, session) if found else (session,)
 

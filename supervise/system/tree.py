@@ -3,21 +3,28 @@
 A tree is whatever knows its members: a `Cgroup`, where one could be made, and always the `Session`. Every child is made
 the leader of a session of its own (`spawn`), so the session id is the leader's pid, and what it starts is in that
 session unless it left it by setsid(2). The kernel gives no number to a new process while a session still bears it, so a
-session cannot be mistaken for another one while anybody is in it.
+session cannot be mistaken for another one while anybody is in it. When it has been empty, its number may be another
+one's: that is told from the start times of its members (`Session`).
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from supervise.system.journal import start_time, ticks_now
 from supervise.system.reap import Watch
+
+log = logging.getLogger("supervise")
 
 MARK = "SUPERVISE_TREE"  # in the environment of a program without a cgroup: what has left its session is known by it
 ENVIRON = 64 << 10  # bytes of an environment that are looked at
+ROUND = 10  # clock ticks in which the kernel, which gives numbers in turn, cannot have come round to the same one
 HASTE = 5  # looks in a row, without a pause, at what comes up while others end
 
 
@@ -41,30 +48,59 @@ class Tree(Protocol):
         """Kill as much of it as can be killed in one act, before it forks on."""
 
 
-class Session(NamedTuple):
+@dataclass(slots=True)
+class Session:
     """All of a session, and with a `mark` (a value of MARK) what has left it: whoever inherited that environment.
 
     One look at all processes, about 2 µs for each, and 12 µs with a mark. Without `sid`, only the mark counts.
+
+    With `start`, the start time of its leader, and `seen`, a moment at which it was certainly that leader's, every look
+    begins with the question whether it still is; if not, only the mark counts. It is if the leader is there. It is not
+    if another process has the leader's number. If nobody has it: another session of that number would have begun by a
+    leader that was started after ours was empty, so after `seen`, and others come into a session only by a fork in it.
+    So whoever was started until `seen` is ours, and with him all the session, now: which is the next `seen`.
     """
 
     sid: int | None
     mark: str = ""
+    start: int | None = None
+    seen: float = 0.0  # clock ticks since boot
+    _ours: bool = field(default=True, init=False, compare=False)
 
     def pids(self) -> Iterable[int]:
+        if self.start is not None:
+            self._ours = self._is_ours()
         return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+    def _is_ours(self) -> bool:
+        if self.sid is None:
+            return False
+        now, leader = ticks_now(), start_time(self.sid)
+        members = leftovers([Session(self.sid)]) if leader is None else set()
+        ours = leader == self.start if leader is not None else any(m.starttime <= self.seen + ROUND for m in members)
+        if ours:
+            self.seen = now
+        elif self._ours and (leader is not None or any(not self._is_marked(one.pid) for one in members)):
+            log.warning("session %d may be another one's by now: what is in it is left alone", self.sid)
+        return ours
 
     def has(self, pid: int) -> bool:
         try:
             session = os.getsid(pid)
-            inside = session == self.sid or (self.mark != "" and session != 0 and self._is_marked(pid))
+            inside = (session == self.sid and self._ours) or (self.mark != "" and session != 0 and self._is_marked(pid))
         except OSError:  # it is gone, or may not be looked at
             return False
         return inside and pid not in {os.getpid(), os.getppid()}  # we may have been started by a program of ours
 
     def _is_marked(self, pid: int) -> bool:
-        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)  # a Path would take three times as long
+        try:
+            fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)  # a Path would take three times as long
+        except OSError:  # it is gone, or may not be looked at
+            return False
         try:
             environ = os.read(fd, ENVIRON)
+        except OSError:
+            return False
         finally:
             os.close(fd)
         return f"{MARK}={self.mark}".encode() in environ.split(b"\0")

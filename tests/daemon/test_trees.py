@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from supervise.core.events import Start, State
 from supervise.daemon.process import Process
 from supervise.daemon.trees import Trees
 from supervise.system.cgroup import name_of
+from supervise.system.journal import start_time, ticks_now
 from supervise.system.tree import MARK, Session
 from tests.daemon.running import eventually, group, process, reach, run, sh, supervising
 from tests.tools import alive, need_cgroup
@@ -67,42 +67,45 @@ def test_a_mark_of_our_own_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
     assert MARK not in os.environ
 
 
-def test_a_session_whose_number_is_another_ones_by_now(tmp_path: Path) -> None:
-    """The daemon before us was sweeping it; then it was empty, and a stranger got its number."""
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_session_whose_number_is_another_ones_by_now(tmp_path: Path, leads: bool) -> None:
+    """It was empty when ours had ended, and a stranger got its number."""
 
-    async def story(leader: bool) -> None:
-        script = "exec sleep 1000" if leader else "sleep 1000 & echo $!"
+    async def story() -> None:
+        script = "exec sleep 1000" if leads else "sleep 1000 & echo $!"
         command = ["sh", "-c", script]
+        begun = ticks_now()
         with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as stranger:
             assert stranger.stdout is not None
-            pid = stranger.pid if leader else int(stranger.stdout.readline())
+            pid = stranger.pid if leads else int(stranger.stdout.readline())
             stranger.stdout.close()
-            if not leader:
+            start = start_time(stranger.pid) if leads else 1
+            if not leads:
                 stranger.wait()
             try:
-                config = sh("p", "exit", stop_scope=StopScope.TREE)
-                async with supervising(tmp_path, group(config)) as supervisor:
+                async with supervising(tmp_path, group(sh("p", "exit", stop_scope=StopScope.TREE))) as supervisor:
                     one = process(supervisor, "p")
-                    one.stopped = time.time() - 3600
-                    told: list[Process] = []
-                    Trees("test", told.append).resume(one, stranger.pid, signal.SIGKILL)
-                    await eventually(lambda: told == [one])
-                    forget(one)
-                    assert alive(pid)
-                    one.stopped = time.time() + 1  # it was there when ours ended
-                    again: list[Process] = []
-                    Trees("test", again.append).resume(one, stranger.pid, signal.SIGKILL)
-                    await eventually(lambda: again == [one])
-                    forget(one)
-                    assert alive(pid) is leader, "a leader that lives is not the one that has ended"
+
+                    async def is_swept(start_time: int | None, seen: float) -> bool:
+                        told: list[Process] = []
+                        one.start_time, one.seen = start_time, seen
+                        Trees("test", told.append).sweep(one, stranger.pid, signal.SIGKILL)
+                        await eventually(lambda: told == [one])
+                        forget(one)
+                        return not alive(pid)
+
+                    assert not await is_swept(None, begun - 100), "nothing is known of ours"
+                    assert not await is_swept(1, begun - 100), "ours was another one"
+                    if leads:
+                        assert not await is_swept(1, ticks_now()), "a leader that lives is not the one that has ended"
+                    assert await is_swept(start, ticks_now()), "it leads, or it was there with ours"
             finally:
                 if alive(pid):
                     os.kill(pid, signal.SIGKILL)
 
-    run(lambda: story(True))
-    run(lambda: story(False))
+    run(story)
 
 
 def test_all_ways_to_find_a_program(tmp_path: Path) -> None:
     trees = Trees("me", lambda _: None)
-    assert trees.known("web", 7) == (Session(7, "supervise-me-web"),)
+    assert trees.known("web", (7, 5, 9.0)) == (Session(7, "supervise-me-web", 5, 9.0),)

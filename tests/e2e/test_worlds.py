@@ -89,6 +89,33 @@ def test_the_number_of_a_process_belongs_to_another_one(supervisors: Supervisors
             stranger.kill()
 
 
+def test_the_number_of_a_session_belongs_to_another_one(supervisors: Supervisors) -> None:
+    """The leader has ended amid a stop of its whole tree, while no daemon was there, and a stranger got its number."""
+    deaf = """
+        [program:deaf]
+        command = bash -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 0.05; done'
+        stop_scope = tree
+        stopwaitsecs = 2
+        startsecs = 0
+    """
+    daemon = supervisors.start("supervise", deaf)
+    pid = daemon.wait_state("deaf", "RUNNING")["pid"]
+    wait_for((daemon.place / "deaf").exists)
+    daemon.rpc.supervisor.stopProcess("deaf", False)
+    daemon.wait_state("deaf", "STOPPING")
+    daemon.stop(signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
+        with edited(daemon) as journal:
+            [(slot, record)] = journal.records.items()
+            journal.write(slot, {**record, "pid": stranger.pid})
+        other = again(supervisors, daemon)
+        other.wait_state("deaf", "STOPPED")
+        assert f"session {stranger.pid} may be another one's by now" in other.log
+        assert stranger.poll() is None
+        stranger.kill()
+
+
 def test_a_journal_of_another_boot_means_nothing(supervisors: Supervisors) -> None:
     daemon, pid = left_behind(supervisors)
     with edited(daemon) as journal:
