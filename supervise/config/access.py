@@ -2,7 +2,7 @@
 
 import enum
 
-from supervise.config import passwords
+from supervise.config import passwords, secrets
 from supervise.config.machine import Machine
 from supervise.config.values import Type, words
 
@@ -35,6 +35,6 @@ def _uids(machine: Machine, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 ROLE = Type("read, control or admin", role, enum=tuple(map(str, Role)))
-PASSWORD = Type("a password, or what `supervise passwd` prints", passwords.checked)
+PASSWORD = Type("a password, or what `supervise passwd` prints", passwords.checked, shown=secrets.whole)
 GROUPS = Type("a list of groups, by name or number", words, ("strings",), locate=_gids)
 USERS = Type("a list of users, by name or number", words, ("strings",), locate=_uids)

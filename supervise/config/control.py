@@ -126,7 +126,7 @@ class CtlConfig:
 
     serverurl: str = option("Where the daemon listens.", default="http://localhost:9001", names=Names.HERE)
     username: str | None = option("For a daemon that asks.", values.TEXT, None)
-    password: str | None = option("For a daemon that asks; clear text.", values.TEXT, None)
+    password: str | None = option("For a daemon that asks; clear text.", values.SECRET, None)
     ca: str | None = option(
         "For https: the authorities to trust (PEM), if not the system's.", values.FILE, None, names=Names.HERE
     )

@@ -66,7 +66,7 @@ class Converter:
         bare = option.key in _BARE_LABELS and option.names is Names.PROCESS
         label = option.key if bare else f"{section.name}.{option.key}"
         names = self.names(option.names, extra)
-        return map_texts(raw, lambda text: expand(text, names, label))
+        return map_texts(raw, lambda text: expand(text, names, label, lambda _: option.type.shown(raw)))
 
     def _default(self, option: Option) -> Any:
         value = option.default

@@ -12,7 +12,7 @@ from supervise.config.document import Entry, Section
 from supervise.config.model import CtlConfig, DaemonConfig, PluginConfig, ServerConfig, UserConfig
 from supervise.config.problems import NotHere
 from supervise.config.sections import options_of
-from supervise.config.values import SCALAR
+from supervise.config.values import OPAQUE
 
 FACTORY_KEYS = {"rpcinterface": "supervisor.rpcinterface_factory", "ctlplugin": "supervisor.ctl_factory"}
 
@@ -149,5 +149,5 @@ def plugins(converter: Converter, kind: str) -> Iterator[PluginConfig]:
 
 
 def _extra(name: str, factory: Option) -> Option:
-    """The declaration of an option that only the plugin knows: any scalar, as text."""
-    return dataclasses.replace(factory, key=name, type=SCALAR, default="")
+    """The declaration of an option that only the plugin knows: any scalar, as text, and perhaps a secret."""
+    return dataclasses.replace(factory, key=name, type=OPAQUE, default="")

@@ -14,10 +14,15 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from supervise.config.secrets import HIDDEN
+
 _WORD = re.compile(r"[\w/.+\-():]+")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)+")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SINGLE = re.compile(r"'([^']*)'")
+_PAIR = re.compile(
+    rf"""\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<whole>(?:{_DOUBLE.pattern}|'[^']*'|[^\s"',])*\s*(?:,|$))?""", re.DOTALL
+)
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
@@ -86,15 +91,16 @@ def parse(text: str) -> dict[str, str]:
         legacy = _legacy_pairs(text)
         if legacy is not None:
             return legacy
-        at = why.position
-        near = f"at character {at + 1}, before {text[at : at + 20]!r}" if at < len(text) else "at the end"
+        near = f"at character {why.position + 1}" if why.position < len(text) else "at the end"
         raise ValueError(
-            f"Unexpected end of key/value pairs in value '{text}': {near}: {why.wanted}; "
+            f"Unexpected end of key/value pairs in value '{without_values(text)}': {near}: {why.wanted}; "
             'write KEY="value",OTHER="value" with the values in quotes'
         ) from None
     for key in pairs:
         if not key or "=" in key:  # the kernel has NAME=value in one text
-            raise ValueError(f"{key!r} cannot be the name of a variable")
+            raise ValueError(
+                f"{key.partition('=')[0]!r} cannot be the name of a variable: it is empty, or has a '=' in it"
+            )
     return pairs
 
 
@@ -127,6 +133,18 @@ def _legacy_pairs(text: str) -> dict[str, str] | None:
             case _:
                 return None
     return pairs
+
+
+def without_values(written: object) -> object:
+    """What a message may show of the pairs: the names, and of a text only up to where it cannot be read any more."""
+    if isinstance(written, dict):
+        return dict.fromkeys(written, HIDDEN)
+    text, shown, at = str(written), [], 0
+    while at < len(text):
+        pair = _PAIR.match(text, at)
+        shown.append(f"{pair['name']}={HIDDEN}" if pair else HIDDEN)
+        at = pair.end() if pair and pair["whole"] is not None else len(text)
+    return ",".join(shown)
 
 
 def text_of(pairs: Mapping[str, str]) -> str:

@@ -67,8 +67,7 @@ class _Reader:
         elif self.options is None:
             if not self.headless:
                 self.problems.error(
-                    Place(self.file, number),
-                    f"File contains no section headers. Expected [section] before {value[:60]!r}",
+                    Place(self.file, number), "File contains no section headers. Expected [section] before this line"
                 )
             self.headless = True
         elif (option := _OPTION.match(value)) and option["name"]:
@@ -78,7 +77,8 @@ class _Reader:
         else:
             self.problems.error(
                 Place(self.file, number, self.section),
-                f"Source contains parsing errors: {value[:60]!r} is neither [section] nor option=value",
+                "Source contains parsing errors: neither [section] nor option=value; a value that goes on here needs a"
+                " blank before it",
             )
 
     def warn_of_cuts(self) -> None:
@@ -87,8 +87,8 @@ class _Reader:
             if cut.quote in cut.comment or any(cut.quote in line for line in cut.lines[cut.at :]):
                 self.problems.warn(
                     cut.place,
-                    f"value looks cut: {cut.comment[:60]!r} inside quotes was taken for a comment, as supervisord does;"
-                    f" remove the blank before the {cut.comment[0]!r}",
+                    f"value looks cut: what follows {cut.comment[0]!r} inside quotes was taken for a comment, as"
+                    " supervisord does; remove the blank before it",
                 )
 
 

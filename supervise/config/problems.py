@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from supervise.config.secrets import without_urls
 from supervise.errors import ConfigError
 
 INFO, WARNING = 20, 30  # levels of `logging`, which a reader of files has no use for
@@ -35,6 +36,9 @@ class Place(NamedTuple):
 
 class Problems:
     """Collects, so that all can be shown together. Equal ones (numprocs makes many) are kept once.
+
+    They are logged and told to whoever may look: of what may be a secret they show what `Type.shown` lets through, and
+    no password in a URL.
 
     `messages` are what the daemon logs when its log is open: (level, text), warnings among them.
     """
@@ -74,7 +78,7 @@ class Problems:
 
 
 def _located(kind: type[ConfigError], place: Place, message: str) -> ConfigError:
-    return kind(message, file=place.file, line=place.line, section=place.section, option=place.option)
+    return kind(without_urls(message), file=place.file, line=place.line, section=place.section, option=place.option)
 
 
 def did_you_mean(word: str, known: Iterable[str], shown: str = "{}") -> str:

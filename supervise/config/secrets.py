@@ -22,6 +22,22 @@ _OPTION = re.compile(r"--?\w[\w.-]*", re.ASCII)
 _HEADER = re.compile(r"-H|--[\w-]*header", re.ASCII)
 
 
+def whole(written: object) -> str:
+    """What a message may show of a value that is a secret as a whole."""
+    return HIDDEN
+
+
+def in_command(written: object) -> object:
+    """What a message may show of a command, which may also be a list of words, or be something else by mistake."""
+    match written:
+        case str():
+            return command(written)
+        case list():
+            return words(map(str, written))
+        case _:
+            return written if isinstance(written, int | float) else HIDDEN
+
+
 def is_secret(name: str) -> bool:
     """Whether a variable or option of that name probably holds a secret: PASSWORD, DB_PASS, api-token, SSH_KEY…"""
     return _NAME.search(name.lower().replace("_", "-")) is not None

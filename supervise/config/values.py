@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from supervise.config import environment
+from supervise.config import environment, secrets
 from supervise.config.machine import STOCK_INTERFACE, Machine
 from supervise.config.problems import NotHere
 
@@ -258,6 +258,7 @@ class Type(NamedTuple):
     """A kind of option: how its text is read, what TOML may write natively, what the machine must have.
 
     `native` names JSON Schema types; a TOML string is always allowed too, and is read as the text of an INI file.
+    `shown` is what a message may show of what was written, which is logged and told to whoever may look.
     """
 
     wanted: str
@@ -265,6 +266,7 @@ class Type(NamedTuple):
     native: tuple[str, ...] = ()
     locate: Callable[[Machine, Any], Any] | None = None
     enum: tuple[str, ...] = ()
+    shown: Callable[[Any], object] = lambda written: written
 
     def text_of(self, raw: object) -> str:
         """The INI text of a TOML value. Raises ValueError if this option cannot have such a value."""
@@ -283,7 +285,7 @@ class Type(NamedTuple):
                 return ",".join(map(str, raw))
             case dict() if "table" in self.native and all(type(v) in (str, int, float, bool) for v in raw.values()):
                 return environment.text_of({key: _plain(value) for key, value in raw.items()})
-        raise ValueError(f"expected {self.wanted}, not {raw!r}")
+        raise ValueError(f"expected {self.wanted}, not {self.shown(raw)!r}")
 
     def _joined(self, items: list[str]) -> str:
         return "\n".join(items) if self is GLOBS else ",".join(items)
@@ -316,8 +318,9 @@ def _log_here(machine: Machine, path: str) -> str:
 
 
 TEXT = Type("text", str)
-SCALAR = Type("text, a number, true or false", str, ("boolean", "number"))
-COMMAND = Type("a command line, or a list of its words", str, ("strings",))
+SECRET = Type("text", str, shown=secrets.whole)
+OPAQUE = Type("text, a number, true or false", str, ("boolean", "number"), shown=secrets.whole)
+COMMAND = Type("a command line, or a list of its words", str, ("strings",), shown=secrets.in_command)
 BOOLEAN = Type("true or false", boolean, ("boolean",))
 INTEGER = Type("a whole number", integer, ("integer",))
 OCTAL = Type('an octal number as a string, such as "0700"', octal)
@@ -331,7 +334,9 @@ EXIT_CODES = Type("a list of exit codes from 0 to 255", exit_codes, ("integer", 
 SIGNAL = Type("a signal, such as TERM or 15", signal_number, ("integer",))
 RESTART = Type("true, false or unexpected", auto_restart, ("boolean",), enum=("true", "false", "unexpected"))
 LOG_LEVEL = Type("a log level", log_level, enum=tuple(LOG_LEVELS))
-ENVIRONMENT = Type('pairs such as KEY="value",OTHER="value"', environment.parse, ("table",))
+ENVIRONMENT = Type(
+    'pairs such as KEY="value",OTHER="value"', environment.parse, ("table",), shown=environment.without_values
+)
 CHILD_LOG = Type("a path, AUTO or NONE", child_log, locate=_child_log_here)
 LOG = Type("a path, or syslog", str, locate=_log_here)
 PATH = Type("a path", str, locate=lambda machine, path: machine.absolute(machine.existing_parent(path)))

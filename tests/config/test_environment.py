@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervise.config.environment import parse, text_of
+from supervise.config.environment import parse, text_of, without_values
+from supervise.config.secrets import HIDDEN
 
 
 def legacy(text: str) -> dict[str, str] | None:
@@ -55,18 +56,41 @@ def test_pairs(text: str, pairs: dict[str, str]) -> None:
     [
         ("A", "at the end: expected '='"),
         ("A=", "at the end: expected a value"),
-        ("A=b C=d", "at character 5, before 'C=d': expected ','"),
-        ("LANG=POSIX, PYTHONPATH=lib:$PYTHONPATH", "at character 28, before '$PYTHONPATH': expected ','"),
-        ('A="b', "at character 3, before '\"b': this quote is never closed"),
-        (",A=b", "at character 1, before ',A=b': expected a name"),
-        ("A=,B=c", "at character 3, before ',B=c': expected a value"),
-        ("A=me@example.com", "at character 5, before '@example.com': expected ','"),
+        ("A=b C=d", "at character 5: expected ','"),
+        ("LANG=POSIX, PYTHONPATH=lib:$PYTHONPATH", "at character 28: expected ','"),
+        ('A="b', "at character 3: this quote is never closed"),
+        (",A=b", "at character 1: expected a name"),
+        ("A=,B=c", "at character 3: expected a value"),
+        ("A=me@example.com", "at character 5: expected ','"),
     ],
 )
 def test_mistakes_are_pointed_at(text: str, where: str) -> None:
     with pytest.raises(ValueError, match="Unexpected end of key/value pairs") as refused:
         parse(text)
-    assert str(refused.value).startswith(f"Unexpected end of key/value pairs in value '{text}': {where}")
+    assert str(refused.value).startswith(
+        f"Unexpected end of key/value pairs in value '{without_values(text)}': {where}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('A=s,B=\'s,s\', C = "s\\"s",', "A=*,B=*,C=*"),
+        ('A=s,B="s,C=s', "A=*,B=*"),
+        ("A=s s,B=s", "A=*"),
+        ("s,A=s", "*"),
+        ('"A=s"="s"', "*"),
+        ("", ""),
+    ],
+)
+def test_what_a_message_shows(text: str, shown: str) -> None:
+    assert without_values(text) == shown.replace("*", HIDDEN)
+
+
+def test_a_name_is_told_without_what_may_be_its_value() -> None:
+    with pytest.raises(ValueError, match=r"^'DB_PASSWORD' cannot be the name of a variable") as refused:
+        parse('"DB_PASSWORD=s3cret"=x')
+    assert "s3cret" not in str(refused.value)
 
 
 TEXTS = st.text(alphabet="aA0_=,;\"' \n#/.:@$\\é%", max_size=12)
