@@ -1,6 +1,7 @@
 """What the declarations say, for editors (a JSON Schema of the TOML form) and for people (a reference in Markdown)."""
 
 import enum
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,12 +15,43 @@ from supervise.config.values import LOG_LEVELS, Type
 _NATIVE: Mapping[str, dict[str, Any]] = {
     "boolean": {"type": "boolean"},
     "integer": {"type": "integer"},
-    "number": {"type": "number", "minimum": 0},
+    "number": {"anyOf": [{"type": "integer"}, {"type": "number", "minimum": 0}]},
     "strings": {"type": "array", "items": {"type": "string"}},
-    "integers": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
+    "integers": {"type": "array", "items": {"type": "integer"}},
     "table": {"type": "object", "additionalProperties": {"type": ["string", "integer", "number", "boolean"]}},
 }
+_BOUNDS = {
+    values.ADDRESS: (1, 65535),
+    addresses.LISTEN: (1, 65535),
+    values.SIGNAL: (0, 64),
+    values.EXIT_CODES: (0, 255),
+}
 _OCTALS = (values.OCTAL, values.CHMOD, values.SOCKET_MODE, addresses.MODE)
+
+
+def _words(*words: str) -> str:
+    """A pattern for any of these words in any case, which JSON Schema has no flag for."""
+    spelled = ("".join(f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in word.lower()) for word in words)
+    return f"(?:{'|'.join(spelled)})"
+
+
+_NUMBER = r"[+-]?\d[\d_]*"
+_TIME = rf"(?:{_NUMBER}|\d+\.\d+|(?:\d+(?:\.\d+)?\s*(?:h|ms|m|s)\s*)+)"
+_BOOLEAN = _words("yes", "true", "on", "1", "no", "false", "off", "0")
+_SIGNALS = _words(*(each.name.removeprefix("SIG") for each in signal.Signals))
+# What texts look like; a few that the reader refuses may do so, too, but none that it takes does not.
+_PATTERNS: Mapping[Type, str] = {
+    values.BOOLEAN: _BOOLEAN,
+    values.RESTART: f"{_BOOLEAN}|{_words('unexpected')}",
+    values.INTEGER: _NUMBER,
+    values.SECONDS: _TIME,
+    values.SHUTDOWN: f"{_TIME}|{_words('none')}",
+    values.SIZE: rf"{_NUMBER}\s*{_words('KB', 'MB', 'GB')}?",
+    values.SIGNAL: rf"\+?\d[\d_]*|{_words('SIG')}?{_SIGNALS}",
+    values.EXIT_CODES: rf"(?:{_NUMBER}\s*(?:,\s*{_NUMBER}\s*)*)?",
+    values.ADDRESS: r"(?:.*:)?\s*\+?\d[\d_]*",
+    **dict.fromkeys(_OCTALS, r"[+-]?(?:0[oO]_?)?[0-7][0-7_]*"),
+}
 SECTION_DOCS = {
     "supervisord": "The daemon itself. Also called supervise.",
     "supervisorctl": "What the client needs to know. Also called supervisectl.",
@@ -81,18 +113,28 @@ def _property(option: Option) -> dict[str, Any]:
     if not option.required:
         text = default_text(option)
         shown["default"] = option.default if isinstance(option.default, bool | int) and option.type in _PLAIN else text
-    forms = [_NATIVE[name] for name in option.type.native]
-    return shown | ({"anyOf": [*forms, *_texts(option.type)]} if forms or option.type.enum else {"type": "string"})
+    forms = [*(_native(option.type, name) for name in option.type.native), *_texts(option.type)]
+    return shown | ({"anyOf": forms} if len(forms) > 1 else forms[0])
 
 
 _PLAIN = (values.BOOLEAN, values.INTEGER, values.SECONDS)
 
 
+def _native(type: Type, name: str) -> dict[str, Any]:
+    """What TOML may write natively."""
+    if type not in _BOUNDS:
+        return _NATIVE[name]
+    low, high = _BOUNDS[type]
+    number = {"type": "integer", "minimum": low, "maximum": high}
+    return number if name == "integer" else {"type": "array", "items": number}
+
+
 def _texts(type: Type) -> Iterator[dict[str, Any]]:
-    """What texts are allowed: any, or the words of a choice and what expands to one."""
+    """What texts are allowed: any, or what looks like a value or expands to one. The words of a choice come first."""
     if type.enum:
         yield {"enum": list(type.enum)}
-        yield {"type": "string", "pattern": r"%\("}
+    if pattern := _PATTERNS.get(type) or (type.enum and _words(*type.enum)):
+        yield {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$|%\("}
     else:
         yield {"type": "string"}
 

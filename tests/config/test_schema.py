@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
@@ -73,7 +74,19 @@ def test_our_samples_are_valid(path: Path) -> None:
         "[program.web]\nautostart=true",
         "[program.web]\ncommand='x'\nautostart=1",
         "[program.web]\ncommand='x'\nautorestart='maybe'",
+        "[program.web]\ncommand='x'\nautostart='maybe'",
+        "[program.web]\ncommand='x'\nstartsecs='x'",
+        "[program.web]\ncommand='x'\nstartsecs=-1.5",
+        "[program.web]\ncommand='x'\nstopsignal='FOO'",
+        "[program.web]\ncommand='x'\nstopsignal=65",
+        "[program.web]\ncommand='x'\nstdout_logfile_maxbytes='50M'",
+        "[program.web]\ncommand='x'\numask='9'",
+        "[program.web]\ncommand='x'\nnumprocs=''",
+        "[program.web]\ncommand='x'\nexitcodes='0,x'",
         "[program.web]\ncommand='x'\nexitcodes=[256]",
+        "[program.web]\ncommand='x'\nexitcodes=-1",
+        "[inet_http_server]\nport=-1",
+        "[inet_http_server]\nport='localhost'",
         "[program.web]\ncommand='x'\numask=18",
         "[supervisord]\nloglevel='loud'",
         "[program]\nweb=1",
@@ -81,6 +94,36 @@ def test_our_samples_are_valid(path: Path) -> None:
 )
 def test_bad_files_are_not(text: str) -> None:
     assert not VALIDATOR.is_valid(tomli.loads(text))
+
+
+TEXTS = (
+    *("yes", "True", "OFF", "1", "0", "Unexpected", " 7 ", "+7", "-1", "1_000", "1.5", "1m30s", "500 ms", "None", ""),
+    *("1KB", "2 Mb", "-1gb", "TERM", "sigterm", "SigUsr1", " hup", "9", "64", "0,2", "0, 255 ,3", "022", "0o17", "-7"),
+    *(
+        "9001",
+        ":9001",
+        "*:1",
+        "[::1]: 80",
+        "localhost:65535",
+        "critical",
+        " DEBUG",
+        "Tree",
+        "oneshot",
+        "bytes",
+        "Admin",
+    ),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_can_be_read_is_valid(kind: str) -> None:
+    for key, option in options_of(kind).items():
+        check = jsonschema.Draft202012Validator(schema()["$defs"][kind]["properties"][key])
+        assert check.is_valid("x%(ENV_X)s"), key
+        for value in (*TEXTS, -1, 0, 2, 1.5, True, ["a"], [0, 2], {"A": 1}):
+            with suppress(ValueError):
+                option.type.parse(option.type.text_of(value))
+                assert check.is_valid(value), (key, value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
