@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from supervise.config import eventtypes
+from supervise.config import eventtypes, passwords
 from supervise.config.control import LOCALS
 from supervise.config.convert import Converter
 from supervise.config.declare import Option
@@ -69,6 +69,7 @@ def _server_values(converter: Converter, section: Section, address: str) -> dict
             f"Section [{section.name}] contains incomplete authentication: If a username or a password is specified,"
             " both the username and password must be specified",
         )
+    _doubt_password(converter, section, values["password"])
     _check_access(converter, section, values)
     return values
 
@@ -96,6 +97,11 @@ def _check_access(converter: Converter, section: Section, values: dict[str, Any]
             problems.error(section.place("certfile"), why)
 
 
+def _doubt_password(converter: Converter, section: Section, stored: str | None) -> None:
+    if stored and (message := passwords.doubt(stored)):
+        converter.problems.warn(section.place("password"), message)
+
+
 def _daemon_user(converter: Converter) -> str | None:
     section = converter.document.sections.get("supervisord")
     found: str | None = converter.get(section, options_of("supervisord")["user"]) if section else None
@@ -110,6 +116,10 @@ def users(converter: Converter) -> Iterator[UserConfig]:
             values[key] = converter.get(section, option)
             if section.get(key) is None:
                 converter.problems.error(section.place(), f"section [{section.name}] has no {key}")
+        if values["password"] is not None and passwords.is_empty(values["password"]):
+            message = "an empty password lets in whoever knows the name; write what `supervise passwd` prints"
+            converter.problems.error(section.place("password"), message)
+        _doubt_password(converter, section, values["password"])
         if not name or ":" in name or not name.isprintable():
             converter.problems.error(section.place(), f"{name!r} cannot be the name of a user")
         elif None not in values.values():

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 from typing import NamedTuple
 
 SHA, SCRYPT = "{SHA}", "{SCRYPT}"
@@ -19,6 +20,8 @@ N, R, P = 16384, 8, 5  # OWASP's cheat sheet on password storage: the row with 1
 SALT, HASH = 16, 32  # bytes
 MAX_MEMORY = 128 << 20  # bytes that comparing one password may take
 MAX_WORK = 1 << 22  # n * r * p: some 10 times the usual, or about two seconds
+_HEX = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
+_FOREIGN = re.compile(r"\{[a-z][\w.-]*\}|\$[a-z0-9][a-z0-9-]*\$", re.ASCII | re.IGNORECASE)  # LDAP's forms, crypt(5)'s
 
 
 class Scrypt(NamedTuple):
@@ -42,6 +45,24 @@ def checked(stored: str) -> str:
     if stored.startswith(SCRYPT):
         parse(stored)
     return stored
+
+
+def doubt(stored: str) -> str:
+    """Why nobody will log in with it as was meant, or nothing. Never with the line itself."""
+    if stored.startswith(SHA) and not _HEX.fullmatch(stored.removeprefix(SHA)):
+        return (
+            "no password can match this: {SHA} goes before 40 hexadecimal digits; write what `supervise passwd` prints"
+        )
+    if not stored.startswith((SHA, SCRYPT)) and _FOREIGN.match(stored):
+        return (
+            "looks like a hash, but of no known form, and is taken as clear text; write what `supervise passwd` prints"
+        )
+    return ""
+
+
+def is_empty(stored: str) -> bool:
+    """Whether it is the empty password, in a form that is quick to compare."""
+    return not is_slow(stored) and matches(stored, b"")
 
 
 def parse(stored: str) -> Scrypt:

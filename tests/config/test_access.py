@@ -16,6 +16,9 @@ Look = Callable[..., Examination]
 STORED = "{SCRYPT}1024$8$1$c2FsdHNhbHRzYWx0c2FsdA==$EUtJYclphsDTwc6bQk0Yr52xvlbd1Dil1u4Xz2ASk5Q="
 
 
+EMPTY = "an empty password lets in whoever knows the name; write what `supervise passwd` prints"
+
+
 def messages(found: Examination) -> list[str]:
     return [error.message for error in found.errors]
 
@@ -57,6 +60,8 @@ def test_users(look: Look, name: str) -> None:
             "[user:a]\npassword = {SCRYPT}1$2\nrole = read\n",
             "not a password as `supervise passwd` prints it: {SCRYPT}n$r$p$salt$hash",
         ),
+        ("[user:a]\npassword =\nrole = admin\n", EMPTY),
+        ("[user:a]\npassword = {SHA}da39a3ee5e6b4b0d3255bfef95601890afd80709\nrole = read\n", EMPTY),
         ("[unix_http_server]\nfile = /x\nread_groups = nobodys\n", "Invalid group name nobodys"),
         ("[inet_http_server]\nport = 1\nkeyfile = /k\n", "needs a certfile"),
         (
@@ -67,6 +72,15 @@ def test_users(look: Look, name: str) -> None:
 )
 def test_what_cannot_be(look: Look, text: str, message: str) -> None:
     assert message in messages(look(text, resolve=lambda spec: spec))
+
+
+@pytest.mark.parametrize("section", ["[user:a]\nrole = read\n", "[inet_http_server]\nport = 1\nusername = a\n"])
+def test_what_nobody_will_type_is_doubted(look: Look, section: str) -> None:
+    found = look(f"{section}password = $2b$12$abcdefgh\n")
+    assert not found.errors
+    (warning,) = found.warnings
+    assert (warning.option, "supervise passwd" in warning.message) == ("password", True)
+    assert not look(f"{section}password = {STORED}\n").warnings
 
 
 def test_groups_are_numbers(look: Look) -> None:

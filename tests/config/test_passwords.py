@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervise.config import passwords
-from supervise.config.passwords import checked, hashed, is_slow, matches, parse, same
+from supervise.config.passwords import checked, doubt, hashed, is_empty, is_slow, matches, parse, same
 
 SHA = "{SHA}82ab876d1387bfafe46cc1c8a2ef074eae50cb1d"  # thepassword
 RFC7914 = (  # its second test vector: password "password", salt "NaCl"
@@ -59,6 +59,31 @@ def test_what_cannot_be_compared(stored: str) -> None:
     with pytest.raises(ValueError, match="SCRYPT") as caught:
         checked(stored)
     assert "AAAA" not in str(caught.value)  # a message is no place for a hash
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *("{SHA}", "{SHA}abc", "{SHA}" + "g" * 40, "{SHA}" + "a" * 41, "{sha}" + "a" * 40, "{SSHA}abc", "{scrypt}1$2"),
+        *("{PBKDF2-SHA256}abc", "$1$abc", "$2b$12$abc", "$6$abc$def", "$y$j9T$abc", "$argon2id$v=19$abc"),
+    ],
+)
+def test_a_form_that_nothing_matches_is_doubted(stored: str) -> None:
+    assert "`supervise passwd`" in doubt(stored)
+    assert "abc" not in doubt(stored)
+
+
+@pytest.mark.parametrize("stored", ["abc", SHA, SHA.upper(), RFC7914, "$", "$$$", "{}", "{ }x", "US$5$", "$x y$", ""])
+def test_a_usual_form_is_not(stored: str) -> None:
+    assert doubt(stored) == ""
+
+
+@pytest.mark.parametrize(
+    "stored, empty",
+    [("", True), ("{SHA}DA39a3ee5e6b4b0d3255bfef95601890afd80709", True), (SHA, False), ("{SHA}", False), (" ", False)],
+)
+def test_the_empty_password(stored: str, empty: bool) -> None:
+    assert is_empty(stored) is empty
 
 
 @settings(max_examples=300, deadline=None)
