@@ -33,7 +33,8 @@ from contextlib import suppress
 from typing import Any
 
 STEADY = 10.0  # seconds of life after which a daemon's death is its first again
-LONGEST = 60.0  # seconds before another start, at most
+BRIEF = 1.0  # seconds before another start, of one that has served and died young; twice as many for each that has not,
+LONGEST = 60.0  # at most
 ENDS = 4096  # processes whose end is remembered
 RESERVE = 32  # descriptors that are kept free, for starting a daemon
 MESSAGE = 512  # bytes of a message, at most
@@ -55,9 +56,10 @@ class Keeper:
         self.held: dict[str, int] = {}
         self.ends: deque[tuple[int, int, int]] = deque(maxlen=ENDS)
         self.died: tuple[int, int] = (0, 0)  # pid and status of the last daemon
-        self.served = self.ending = False
+        self.served = self.ready = self.ending = False  # any daemon; this one
         self.heard = False  # a word of the code that runs now
         self.deaths = 0  # in a row
+        self.vain = 0  # of them, the last ones that never served
         self.born = self.due = time.monotonic()
         self.over: int | None = None  # our exit status
         self.wake, tell = os.pipe()
@@ -126,7 +128,8 @@ class Keeper:
         for fd in fds:
             os.close(fd)
         self.heard = verb != "upgrading"
-        self.served = self.served or verb == "ready"
+        self.ready = self.ready or verb == "ready"
+        self.served = self.served or self.ready
         self.ending = self.ending or verb == "ending"
 
     def reap(self) -> None:
@@ -160,16 +163,8 @@ class Keeper:
         if good or not self.served or (self.ending and (code > 0 or self.deaths >= TRIES)):
             self.over = code if code >= 0 else 128 - code
             return
-        self.due = now + (0.0 if self.deaths == 1 else min(LONGEST, 2.0 ** (self.deaths - 2)))
-        self.sign()
-
-    def sign(self) -> None:
-        """Put our pid into the pidfile: until there is a daemon, signals to it are ours."""
-        if "lock" in self.held:
-            with suppress(OSError):
-                line = b"%d\n" % os.getpid()
-                os.pwrite(self.held["lock"], line, 0)
-                os.ftruncate(self.held["lock"], len(line))
+        self.vain = 0 if self.ready else min(self.vain + 1, 16)
+        self.due = now + (0.0 if self.deaths == 1 else min(LONGEST, BRIEF * 2.0**self.vain))
 
     def start(self) -> None:
         """Start the next daemon when it is time. What fails (no memory, no process) is tried again in a second."""
@@ -193,7 +188,7 @@ class Keeper:
         finally:
             its.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self.daemon, self.link, self.born, self.heard = pid, ours, time.monotonic(), False
+        self.daemon, self.link, self.born, self.heard, self.ready = pid, ours, time.monotonic(), False, False
 
     def write(self, link: socket.socket) -> int:
         """The page for the next daemon."""

@@ -67,10 +67,11 @@ def in_background(
     try:
         yield pidfile
     finally:
-        if pidfile.exists():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended, or was started with another pidfile
             os.kill(int(pidfile.read_text()), signal.SIGTERM)
         with suppress(psutil.NoSuchProcess):  # a zombie is none either
             if "keeper.py" in " ".join(keeper.cmdline()):
+                keeper.terminate()
                 keeper.wait(PATIENCE)
 
 

@@ -217,14 +217,40 @@ def test_signals_reach_a_daemon_that_only_begins(kept: Kept) -> None:
     assert "signal SIGTERM" not in kept.told
 
 
-def test_who_dies_again_and_again_waits_and_the_pidfile_says_for_whom(kept: Kept) -> None:
+def test_who_dies_again_and_again_waits(kept: Kept) -> None:
     kept.order("link.say('ready')")
-    kept.order(f"lock = os.open('{kept.place}/pid', os.O_RDWR | os.O_CREAT); link.hold('lock', lock)")
     assert kept.kill()["died"][2] == 1
     began = time.monotonic()
     assert kept.kill()["died"][2] == 2
     assert time.monotonic() - began > 0.9
-    assert (kept.place / "pid").read_text() == f"{kept.process.pid}\n"
+
+
+# How long the next daemon waits for its start, when this one has said these words and been killed.
+WAITS = """
+import json, socket, sys, time
+from supervise.system.keeper import Keeper
+one = Keeper({"command": [], "facts": {}, "daemon": 1, "link": socket.socketpair()[0].detach()})
+for word in sys.argv[1:]:
+    one.daemon, one.born, one.ready = 1, time.monotonic(), False
+    one.take(word, "", [])
+    one.lose(9)
+    print(round(one.due - time.monotonic()))
+"""
+
+
+def test_who_has_served_waits_no_longer_for_having_died_often() -> None:
+    words = ["ready"] * 5 + ["hold"] * 8 + ["ready"]
+    done = subprocess.run([sys.executable, "-c", WAITS, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert [int(line) for line in done.stdout.split()] == [0, 1, 1, 1, 1, 2, 4, 8, 16, 32, 60, 60, 60, 1]
+
+
+def test_nobody_takes_the_keeper_for_the_daemon(kept: Kept) -> None:
+    """The pidfile names no one else between two daemons: who kills by it shall kill no keeper."""
+    kept.order(f"lock = os.open('{kept.place}/pid', os.O_RDWR | os.O_CREAT); link.hold('lock', lock)")
+    kept.order("os.pwrite(lock, b'%d\\n' % os.getpid(), 0); link.say('ready')")
+    first = kept.pid
+    kept.kill()
+    assert (kept.place / "pid").read_text() == f"{first}\n", "who has not written it again yet"
 
 
 def test_the_daemon_hears_that_its_keeper_is_dead(kept: Kept) -> None:
