@@ -1,9 +1,11 @@
 """What is allowed and yet probably not meant, or will not work on this machine: for `check`, never for the daemon."""
 
+import glob
 import os
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from supervise.config import secrets
 from supervise.config.machine import Machine
@@ -14,8 +16,13 @@ from supervise.errors import ConfigError
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox", "fish", "su"})
 CLEANED = ("/tmp", "/var/tmp")  # by tmpfiles.d(5), tmpreaper and others
-_OPERATOR = re.compile(r"&&|\|\|?|;|[^'\"]*[^\\'\"];|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+")
-_SIGN = re.compile(r"[$`;&|<>]")
+_OPERATOR = re.compile(
+    r"&&|\|\|?|;|&|\d?>>?(?:&\d)?|&>>?|<|\d?>&\d|\d?>.+"
+    r"|[^'\"]*[^\\'\"](?:;|&&?)|(?!-)[^'\"]*[^\\'\"]\|\|?"  # at the end of a word; but `cut -d|`
+    r"|[^'\"<=]*[^'\"<=\\-](?:>>|>&|>/(?:dev|tmp|var)/).*"  # inside of one; but `foo>=1` and `a>b` may be meant
+)
+_PATTERN = re.compile(r"(?!-)[\w./-]*\*[\w./*-]*")
+_SIGN = re.compile(r"[$`;&|<>*]")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\()|`")
 _DEFAULT_PATH = "/bin:/usr/bin:/usr/local/bin"
 
@@ -83,23 +90,29 @@ def _of_command(process: ProgramConfig, machine: Machine) -> Iterator[str]:
     if not argv:
         yield "command is empty"
         return
-    yield from _shell_syntax(process.command, argv)
+    yield from _shell_syntax(process.command, argv, os.path.join(machine.cwd, process.directory or ""))
     if message := _missing(argv[0], process, machine):
         yield message
 
 
-def _shell_syntax(command: str, argv: list[str]) -> Iterator[str]:
+def _shell_syntax(command: str, argv: list[str], directory: str) -> Iterator[str]:
     """Signs that only a shell would understand, outside of single quotes, in a command that starts none."""
     if any(os.path.basename(word) in SHELLS for word in argv):
         return
     lexer = shlex.shlex(command, posix=False, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters = True, ""
-    for word in lexer:
+    for before, word in pairwise(("", *lexer)):
         found = _OPERATOR.fullmatch(word) or _VARIABLE.search(re.sub(r"'[^']*'", "", word))
-        if found:
+        if found := found or _pattern(word, before, directory):
             sign = found.group() if found.group() in secrets.command(command) else _SIGN.findall(found.group())[-1]
             yield f"{sign!r} means nothing without a shell; write sh -c '…' around the command"
             return
+
+
+def _pattern(word: str, before: str, directory: str) -> re.Match[str] | None:
+    """A word for which a shell would put names of files; that of a long option, as in find -name *.c, is meant so."""
+    found = None if re.match("-..", before) else _PATTERN.fullmatch(word)
+    return found if found and any(glob.iglob(word, root_dir=directory)) else None
 
 
 def _missing(word: str, process: ProgramConfig, machine: Machine) -> str:
