@@ -33,6 +33,7 @@ from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
 from supervise.daemon.signals import Signals
 from supervise.daemon.supervisor import Supervisor
+from supervise.daemon.unclaimed import Unclaimed
 from supervise.daemon.update import Updater
 from supervise.daemon.upgrade import REHEARSAL, Upgrade, rehearse
 from supervise.errors import ConfigErrors
@@ -150,7 +151,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
         policy = OnLeftover.STOP
     match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
-            await leftovers.end(memory.set_aside(), supervisor.trees, memory.let_go, ground.config.groups)
+            await Unclaimed(supervisor.logs, memory, ground.config.groups).end(supervisor.trees)
         case OnLeftover.IGNORE:
             for record in memory.set_aside():
                 memory.let_go(record)
@@ -193,8 +194,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
                 make_good(supervisor)
             commands.stdins.resume(supervisor.processes())
             reaper.reap()
-        memory = supervisor.memory
-        ending = asyncio.ensure_future(leftovers.end(memory.set_aside(), supervisor.trees, memory.let_go))
+        ending = asyncio.ensure_future(Unclaimed(supervisor.logs, supervisor.memory).end(supervisor.trees))
         supervisor.logs.unfinished.settle()
         ground.handover.close()
         if ground.handover.facts.get("ending"):

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from tests.daemons import Supervisors
-from tests.tools import wait_for
+from tests.daemons import Supervisors, sleepers
+from tests.tools import alive, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -62,4 +62,45 @@ def test_logs_that_were_edited_before_the_next_daemon(
                 assert not (daemon.place / name).exists() or not (daemon.place / name).stat().st_size
     assert daemon.info("a")["pid"] == pid
     os.kill(pid, signal.SIGKILL)
+    assert daemon.stop() == 0
+
+
+# Writes lines, without end, and many more when it is told to end; counts are there to be looked at without a daemon.
+SAVES = """\
+[program:saves]
+command = bash -c 'exec 2>/dev/null; trap "seq 60000; touch {place}/saved; exit" TERM; \
+    i=0; while :; do echo line $((++i)); echo $i > {place}/count; sleep 0.01; done'
+startsecs = 0
+stopwaitsecs = 60
+redirect_stderr = true
+stdout_logfile = {place}/log
+"""
+
+
+@pytest.mark.parametrize("how", ["--stop-leftovers", "stop", "removed", "upgrade"])
+def test_who_is_not_continued_is_read_until_it_has_ended(supervisors: Supervisors, how: str) -> None:
+    daemon = supervisors.start("supervise", SAVES)
+    pid = daemon.wait_state("saves", "RUNNING")["pid"]
+    count = daemon.place / "count"
+    wait_for(lambda: int(count.read_text()) > 2)
+    if how == "upgrade":
+        daemon.configure(sleepers("other"))
+        assert daemon.ctl("upgrade", "--wait").returncode == 0
+    else:
+        daemon.stop(signal.SIGKILL)
+        before = wait_for(lambda: int(count.read_text()))
+        wait_for(lambda: int(count.read_text()) > before + 5, "output while there is no daemon")
+        daemon.configure(
+            sleepers("other") if how == "removed" else f"{SAVES}autostart = false\n",
+            "on_leftover = stop" if how == "stop" else "",
+        )
+        options = ("-n", how) if how.startswith("--") else ("-n",)
+        daemon = supervisors.run("supervise", daemon.config, daemon.place, options=options)
+    wait_for(lambda: not alive(pid))
+    assert (daemon.place / "saved").exists(), "it was not killed"
+    wait_for(lambda: daemon.read("log").endswith("\n60000\n"))
+    lines = daemon.read("log").splitlines()
+    said = len(lines) - 60000
+    assert said >= int(count.read_text() or 0)
+    assert lines == [f"line {number}" for number in range(1, said + 1)] + [str(number) for number in range(1, 60001)]
     assert daemon.stop() == 0
