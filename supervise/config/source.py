@@ -32,7 +32,6 @@ def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *
     main = in_directory(path)
     if os.path.isdir(main):
         document = Document(main, main)
-        document.open("supervisord", main, 0)
         found = [match for pattern in PATTERNS for match in sorted(glob.glob(pattern, root_dir=main))]
         for name in filter(_ASIDE.search, found):
             problems.info(f'Left aside file "{os.path.join(main, name)}"')
@@ -40,6 +39,9 @@ def read(path: str, environ: Mapping[str, str], node: str, problems: Problems, *
         if not found:
             problems.error(Place(main), f"no configuration in {shown or main}: no {', '.join(PATTERNS)}")
         _include([os.path.join(main, name) for name in found], document, problems)
+        if found and "supervisord" not in document.sections:
+            document.open("supervisord", main, 0)
+            problems.warn(Place(main), "no file has a [supervisord] section: each of its options has its default")
         return document
     document = Document(main, os.path.dirname(main))
     _read_into(document, main, shown or main, problems)

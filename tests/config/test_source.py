@@ -79,7 +79,7 @@ def test_patterns_must_be_texts(write: Write, files: str, message: str) -> None:
 @pytest.mark.parametrize("main", ["[include]\nfiles=conf.d/*", None])
 def test_an_include_of_an_included_file_warns(write: Write, tmp_path: Path, main: str | None) -> None:
     """Also of one that is read because it is in the directory."""
-    write("[program:a]\ncommand=a\n[include]\nfiles=other/*.conf", "conf.d/a.ini")
+    write("[program:a]\ncommand=a\n[include]\nfiles=other/*.conf\n[supervisord]", "conf.d/a.ini")
     write("[include]", "conf.d/b.ini")
     write('[program.c]\ncommand="c"\n\n[include]\nfiles=["x"]', "conf.d/c.toml")
     document, problems = read(write(main) if main else tmp_path)
@@ -139,6 +139,14 @@ def test_a_directory_with_a_main_file(write: Write, tmp_path: Path) -> None:
     assert (document.file, document.files) == (str(main), [str(main)])
 
 
+def test_the_section_of_the_daemon_may_be_in_any_of_them(write: Write, tmp_path: Path) -> None:
+    write("[program:a]\ncommand=x", "a.conf")
+    write("[supervise]\nloglevel = 'debug'", "b.toml")
+    document, problems = read(tmp_path)
+    assert not problems.warnings
+    assert document.sections["supervisord"].place() == (f"{tmp_path}/b.toml", 1, "supervisord", "")
+
+
 def test_a_directory_without_one_is_all_its_files(write: Write, tmp_path: Path) -> None:
     write("[program:a]\ncommand=%(here)s", "web.conf")
     write("[program:b]\ncommand=x", "b.ini")
@@ -147,7 +155,10 @@ def test_a_directory_without_one_is_all_its_files(write: Write, tmp_path: Path) 
     write("nothing", "README.md")
     document, problems = read(tmp_path)
     assert not problems.errors
-    assert list(document.sections) == ["supervisord", "program:a", "program:b", "program:c", "program:d"]
+    assert list(document.sections) == ["program:a", "program:b", "program:c", "program:d", "supervisord"]
+    assert [(warning.file, warning.message) for warning in problems.warnings] == [
+        (str(tmp_path), "no file has a [supervisord] section: each of its options has its default")
+    ]
     assert document.sections["program:d"].own["command"].raw == f"{tmp_path}/conf.d"
     assert document.here == str(tmp_path)
 
