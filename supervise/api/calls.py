@@ -191,7 +191,7 @@ class Calls:
         return True
 
     async def send_event(self, kind: Any, data: Any) -> bool:
-        self._commands.send_event(RemoteCommunication(decode(_bytes(kind)), decode(_bytes(data))))
+        self._commands.send_event(RemoteCommunication(_text(kind), _text(data)))
         return True
 
 
@@ -210,6 +210,11 @@ def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
         raise _fault(Fault.INCORRECT_PARAMETERS, str(value)[:200])
     return value
+
+
+def _text(value: Any) -> str:
+    """What supervisord makes of any value in an event."""
+    return decode(_bytes(value)) if isinstance(value, str | bytes) else str(value)
 
 
 def _integer(value: Any) -> int:

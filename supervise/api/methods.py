@@ -24,6 +24,7 @@ class Method:
     name: str
     function: Function
     sentence: str
+    description: str = ""  # of a plugin, in its own words
     returns: str
     takes: tuple[tuple[str, str], ...] = ()
     optional: int = 0
@@ -40,6 +41,8 @@ class Method:
     @property
     def help(self) -> str:
         """As `system.methodHelp` returns it."""
+        if self.description:
+            return self.description
         tags = [f"@param {kind} {name}" for kind, name in self.takes]
         return "\n".join([f"{self.sentence}\n", *tags, f"@return {self.returns}"])
 

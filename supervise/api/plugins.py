@@ -155,6 +155,7 @@ def describe(name: str, call: Callable[..., Any], function: Callable[..., Any], 
         name=name,
         function=call,
         sentence=text.partition("\n")[0],
+        description=text,
         returns=returns[1] if returns else "value",
         takes=tuple(takes),
         optional=optional,
@@ -171,6 +172,6 @@ def _is_rpc_error(error: Exception) -> bool:
 
 def _rendered(name: str, result: Any) -> wire.Rendered:
     try:
-        return wire.Rendered(wire.value(result))
-    except (TypeError, RecursionError) as error:
+        return wire.Rendered(wire.value(result, exact=True))
+    except (TypeError, OverflowError, RecursionError) as error:
         raise CommandError(Fault.FAILED, f"{name} returned what XML-RPC cannot carry: {error}"[:500]) from None

@@ -8,10 +8,11 @@ beyond 32 bits.
 
 import datetime
 import re
+from base64 import encodebytes
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 from xml.parsers import expat
-from xmlrpc.client import MAXINT, MININT, Unmarshaller
+from xmlrpc.client import MAXINT, MININT, Binary, Unmarshaller
 
 MAX_DEPTH = 64
 MAX_ELEMENTS = 50_000  # parsing that many takes about 0.1 s, and nothing else runs meanwhile
@@ -107,8 +108,9 @@ class Pieces:
         self.parts = parts
 
 
-def value(item: Any) -> str:
-    """The `<value>` element of anything that our methods return."""
+def value(item: Any, *, exact: bool = False) -> str:
+    """The `<value>` element of anything that a method returns. Raises TypeError; with `exact` also OverflowError, for
+    an integer that would have to be capped."""
     match item:
         case Rendered():
             return item
@@ -119,14 +121,22 @@ def value(item: Any) -> str:
         case bool():
             return f"<value><boolean>{item:d}</boolean></value>\n"
         case int():
-            return f"<value><int>{integer(int(item))}</int></value>\n"
+            number = integer(int(item))
+            if exact and number != item:
+                raise OverflowError(f"{item} has more than 32 bits")
+            return f"<value><int>{number}</int></value>\n"
         case float():
             return f"<value><double>{item!r}</double></value>\n"
+        case bytes() | bytearray() | Binary():
+            data = item.data if isinstance(item, Binary) else item
+            return f"<value><base64>\n{encodebytes(data).decode()}</base64></value>\n"
         case Mapping():
-            members = "".join(f"<member>\n<name>{text(key)}</name>\n{value(item[key])}</member>\n" for key in item)
+            pairs = ((text(key), value(item[key], exact=exact)) for key in item)
+            members = "".join(f"<member>\n<name>{name}</name>\n{shown}</member>\n" for name, shown in pairs)
             return f"<value><struct>\n{members}</struct></value>\n"
         case Sequence():
-            return f"<value><array><data>\n{''.join(map(value, item))}</data></array></value>\n"
+            values = "".join(value(each, exact=exact) for each in item)
+            return f"<value><array><data>\n{values}</data></array></value>\n"
         case datetime.datetime():
             return f"<value><dateTime.iso8601>{item:%Y%m%dT%H:%M:%S}</dateTime.iso8601></value>\n"
         case _:

@@ -7,6 +7,7 @@ import pytest
 
 from supervise.api.calls import Calls
 from supervise.api.listing import Lists
+from supervise.core.events import Notification, RemoteCommunication
 from supervise.daemon.commands import Commands
 from supervise.errors import CommandError
 from tests.daemon.running import group, program, run, supervising
@@ -31,6 +32,20 @@ def test_a_name_is_repeated_as_it_was_written(place: Any) -> None:
             assert await calls.stop("web:*") == [{"name": "web", "group": "web", "status": 80, "description": "OK"}]
             assert await calls.stop("web:*") == []
             assert await calls.signal("web:*", "HUP") == []
+
+    run(story)
+
+
+def test_whatever_is_sent_as_an_event_is_text_in_it(place: Any) -> None:
+    async def story() -> None:
+        async with supervising(place) as supervisor:
+            commands = Commands(supervisor, cast(Any, None), cast(Any, None))
+            calls, told = Calls(commands, Lists(commands)), list[Notification]()
+            supervisor.bus.listen(told.append)
+            for data in ("é", "é".encode(), 5, True, None, ["x"]):
+                assert await calls.send_event(1, data) is True
+            texts = ("é", "é", "5", "True", "None", "['x']")
+            assert told == [RemoteCommunication("1", text) for text in texts]
 
     run(story)
 

@@ -33,7 +33,7 @@ class Thing:
     async def look(self, name):
         """The state of a process.
 
-        @param string name
+        @param string name  as in `status`
         @return string
         """
         return (await self.supervise.process(name))["statename"]
@@ -55,6 +55,12 @@ class Thing:
 
     def nothing(self):
         return None
+
+    def data(self):
+        return {"bytes": b"\\xff\\n"}
+
+    def large(self):
+        return [2**40]
 
     def deep(self):
         found = []
@@ -142,14 +148,17 @@ def test_methods_are_called(daemon: Daemon) -> None:
     assert thing.act("cat") == "SUCCESS"
     assert daemon.info("cat")["pid"] != before
     assert thing.any("a", "b", "c") == "a b c"
+    assert thing.data() == {"bytes": xmlrpc.client.Binary(b"\xff\n")}
     wait_for(lambda: "PROCESS_STATE_RUNNING" in thing.events(), "events")
 
 
 def test_introspection(daemon: Daemon) -> None:
     names = daemon.rpc.system.listMethods()
     own = " ".join(name.removeprefix("thing.") for name in names if name.startswith("thing."))
-    assert own == "act any blocked boom careless deep events leave look nothing options refused"
-    assert daemon.rpc.system.methodHelp("thing.look").startswith("The state of a process.")
+    assert own == "act any blocked boom careless data deep events large leave look nothing options refused"
+    help = daemon.rpc.system.methodHelp("thing.look")
+    assert help == "The state of a process.\n\n@param string name  as in `status`\n@return string"
+    assert daemon.rpc.system.methodHelp("thing.act") == "\n\n@param value name\n@param value wait\n@return value"
     assert daemon.rpc.system.methodSignature("thing.look") == ["string", "string"]
 
 
@@ -190,6 +199,10 @@ def test_what_goes_wrong_is_the_callers_fault_alone(daemon: Daemon) -> None:
         == "FAILED: thing.nothing returned what XML-RPC cannot carry: no XML-RPC type for NoneType"
     )
     assert "cannot carry" in fault(thing.deep)[1]
+    assert fault(thing.large) == (
+        30,
+        "FAILED: thing.large returned what XML-RPC cannot carry: 1099511627776 has more than 32 bits",
+    )
     daemon.wait_log("use await")
     assert fault(thing.refused) == (10, "BAD_NAME: nosuch")
     assert daemon.rpc.supervisor.getState()["statename"] == "RUNNING"

@@ -131,12 +131,19 @@ def test_the_rest_of_the_values() -> None:
     assert read(wire.response(stamp)) == xmlrpc.client.DateTime(stamp)
     assert read(wire.response((1, 2))) == [1, 2]
     assert read(wire.response([wire.Rendered("<value><int>3</int></value>")])) == [3]
+    for raw in (b"\x00\xff" * 50, b""):
+        for data in (raw, bytearray(raw), xmlrpc.client.Binary(raw)):
+            assert read(wire.response([data])) == [xmlrpc.client.Binary(raw)]
     with pytest.raises(TypeError):
         wire.response(object())
 
 
 def test_integers_are_capped_to_32_bits() -> None:
     assert read(wire.response([2**31, -(2**40), 2**31 - 1])) == [2**31 - 1, -(2**31), 2**31 - 1]
+    for large in (2**31, [-(2**40)], {"x": [2**31]}):
+        with pytest.raises(OverflowError):
+            wire.value(large, exact=True)
+    assert wire.value([2**31 - 1], exact=True) == wire.value([2**31 - 1])
 
 
 def test_a_fault() -> None:

@@ -172,8 +172,6 @@ def test_arity(daemon: Daemon, params: list[Any]) -> None:
         ("signalProcess", ["cat", None]),
         ("sendProcessStdin", ["cat", 1]),
         ("sendProcessStdin", ["cat", ["x"]]),
-        ("sendRemoteCommEvent", [1, "x"]),
-        ("sendRemoteCommEvent", ["x", {}]),
     ],
 )
 def test_arguments_of_the_wrong_type(daemon: Daemon, method: str, params: list[Any]) -> None:
