@@ -183,6 +183,7 @@ def upgrade(session: Session, words: Sequence[str], wait: bool) -> None:
         return
     began = time.monotonic()
     try:
+        before = session.client.daemon()["problems"] if wait else []
         session.client.upgrade()
     except ServerError as error:
         complain_of_config(session, error)
@@ -191,10 +192,13 @@ def upgrade(session: Session, words: Sequence[str], wait: bool) -> None:
         session.out("Upgrading supervise")
         return
     daemon = session.client.daemon()  # answered when the new code is there, or has failed
+    version, problems = f"supervise {daemon['version']}", daemon["problems"]
     if daemon["uptime"] > time.monotonic() - began:
-        session.fail(f"ERROR: {' '.join(daemon['problems']) or 'the upgrade has failed; the main log says why'}")
+        session.fail(f"ERROR: {' '.join(problems) or 'the upgrade has failed; the main log says why'}")
+    elif new := [problem for problem in problems if problem not in before]:
+        session.fail(f"ERROR: upgraded to {version}, but {'; '.join(new)}")
     else:
-        session.out(f"Upgraded to supervise {daemon['version']}")
+        session.out(f"Upgraded to {version}")
 
 
 @click.command(help=about("version"))

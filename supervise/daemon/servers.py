@@ -57,6 +57,11 @@ class Servers:
     def listeners(self) -> tuple[Listener, ...]:
         return tuple(self._listeners)
 
+    @property
+    def addresses(self) -> list[tuple[str, str, int]]:
+        """Those that are open."""
+        return [address(listener.config) for listener in self._listeners]
+
     async def serve(self, api: Api, config: Config) -> None:
         """Have `api` answer, for the users and with the plugins of `config`, and watch the files of unix sockets."""
         self._api, self._config = api, config
@@ -68,11 +73,11 @@ class Servers:
         changed; one that cannot be opened is logged at CRIT, added to `problems` and left out."""
         old: dict[tuple[str, str, int], list[Listener]] = {}
         for listener in self._listeners:
-            old.setdefault(_address(listener.config), []).append(listener)
+            old.setdefault(address(listener.config), []).append(listener)
         kept: list[Listener] = []
         later = []
         for config in new.servers:
-            if same := old.pop(_address(config), None):
+            if same := old.pop(address(config), None):
                 kept += [self._adopt(listener, config) for listener in same]
             else:
                 later.append(config)
@@ -214,12 +219,13 @@ class Servers:
         task.add_done_callback(_complain)
 
 
-def _address(config: ServerConfig) -> tuple[str, str, int]:
+def address(config: ServerConfig) -> tuple[str, str, int]:
+    """By which a server stays the same one, whatever else is changed of it."""
     return config.kind, config.file or config.host, config.port
 
 
 def _prefix(config: ServerConfig) -> str:
-    return f"control-{sha256(repr(_address(config)).encode()).hexdigest()[:16]}-"
+    return f"control-{sha256(repr(address(config)).encode()).hexdigest()[:16]}-"
 
 
 def _name(listener: Listener) -> str:

@@ -28,12 +28,14 @@ from supervise.daemon.ground import API, KEEPER, Ground, StartError, complaint
 from supervise.daemon.memory import is_alive
 from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
+from supervise.daemon.servers import address
 from supervise.daemon.supervisor import Supervisor
 from supervise.errors import CommandError, ConfigErrors, Fault
 from supervise.system.bequest import bequeathed
 from supervise.system.journal import SCHEMA
 from supervise.system.keeper import FORWARDED
 from supervise.system.reap import Reaper
+from supervise.system.sockets import SocketError, listen_all
 from supervise.system.trial import attempt
 
 log = logging.getLogger("supervise")
@@ -86,6 +88,7 @@ class Upgrade:
     async def _rehearse(self) -> None:
         ground = self._ground
         needs = {"schema": SCHEMA, "pidfile": ground.pidfile.path, "uid": os.getuid(), "pid": os.getpid()}
+        needs["servers"] = ground.servers.addresses
         environ = {name: value for name, value in os.environ.items() if name not in OURS}
         environ[REHEARSAL] = json.dumps(needs)
         try:
@@ -211,8 +214,8 @@ def elsewhere(place: str) -> Iterator[None]:
 def rehearse(load: Callable[[], Config], needs: str) -> int:
     """In a fresh interpreter: whether this code, with its configuration, could go on in a running daemon's place.
 
-    `needs` says what that one is. Returns the exit status, and says REHEARSED, or on stderr what is wrong. Touches
-    nothing.
+    `needs` says what that one is. Returns the exit status, and says REHEARSED, or on stderr what is wrong. Leaves
+    nothing: servers that are not open yet are opened and closed again.
     """
     try:
         config, wanted = load(), json.loads(needs)
@@ -223,7 +226,10 @@ def rehearse(load: Callable[[], Config], needs: str) -> int:
             raise StartError("[supervisord] pidfile has changed, which needs another start of the daemon")
         if config.daemon.uid not in {None, wanted["uid"]}:
             raise StartError("[supervisord] user has changed, which needs another start of the daemon")
-    except (ConfigErrors, StartError) as error:
+        if (ours := wanted.get("servers")) is not None:
+            for listener in listen_all(server for server in config.servers if [*address(server)] not in ours):
+                listener.close()
+    except (ConfigErrors, StartError, SocketError) as error:
         sys.stderr.write(complaint(error))
         return 2
     except Exception as error:  # the new code itself

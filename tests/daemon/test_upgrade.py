@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_what_is_refused_changes_nothing(supervisors: Supervisors, change: tuple
 
 
 def rehearse(place: Path, **needs: Any) -> subprocess.CompletedProcess[str]:
-    known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid(), "pid": 7} | needs
+    known = {"schema": SCHEMA, "pidfile": f"{place}/main.pid", "uid": os.getuid(), "pid": 7, "servers": []} | needs
     command = [*daemon_command("supervise"), "-c", str(place / "s.conf")]
     env = environment(place, **{REHEARSAL: json.dumps(known)})
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=place, timeout=60)
@@ -103,6 +104,21 @@ def test_a_rehearsal_touches_nothing(place: Path) -> None:
     assert done.returncode == 2
     assert "is older than what the running daemon remembers" in done.stderr
     assert os.listdir(place) == ["s.conf"]
+
+
+def test_servers_that_cannot_be_opened(place: Path) -> None:
+    """But for those that are open, which will be handed over."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = configuration(place, PROGRAMS + f"[inet_http_server]\nport = 127.0.0.1:{port}\n")
+        (place / "s.conf").write_text(text)
+        done = rehearse(place)
+        assert (done.returncode, f"(127.0.0.1:{port})" in done.stderr) == (2, True), done
+        assert rehearse(place, servers=[["inet", "127.0.0.1", port]]).returncode == 0
+        (place / "s.conf").write_text(text.replace("/s.sock", "/missing/s.sock"))
+        done = rehearse(place, servers=[["inet", "127.0.0.1", port], ["unix", f"{place}/s.sock", 0]])
+        assert (done.returncode, "/missing/s.sock: no such file or directory" in done.stderr) == (2, True), done
+        assert os.listdir(place) == ["s.conf"], "nothing is left of what was tried"
 
 
 def test_new_code_that_cannot_even_be_loaded(supervisors: Supervisors) -> None:

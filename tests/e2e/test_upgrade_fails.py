@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.daemons import Daemon, Supervisors
-from tests.tools import PATIENCE, ROOT, alive, need, wait_for
+from tests.tools import PATIENCE, ROOT, alive, free_ports, need, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -54,6 +54,8 @@ def happen():
     python, how = place + "/python", open(place + "/accident").read()
     if how == "no code":
         os.rename(place + "/code", place + "/gone")
+    elif how == "no directory":
+        os.rmdir(place + "/new")
     elif how == "gone":
         os.unlink(python)
     else:
@@ -202,6 +204,33 @@ def test_what_is_installed_is_no_supervise(supervisors: Supervisors, place: Path
     daemon.process.send_signal(signal.SIGUSR1)
     wait_for(lambda: daemon.log.count("upgrade refused, nothing has been changed: ") == 2)
     check_all_goes_on(daemon, before)
+    check_nothing_is_lost(daemon, before)
+
+
+def test_a_server_that_cannot_be_opened_after_all(supervisors: Supervisors, place: Path) -> None:
+    [port] = free_ports(1)
+    (place / "sitecustomize.py").write_text(ACCIDENT)
+    env = {"PYTHONPATH": os.pathsep.join([str(place), *filter(None, sys.path)])}
+    programs = PROGRAMS + f"[inet_http_server]\nport = 127.0.0.1:{port}\n"
+    daemon = supervisors.start("supervise", programs, place=place, env=env)
+    before = running(daemon)
+    daemon.disconnect()
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace(f"file = {place}/s.sock", f"file = {place}/new/s.sock"))
+    (place / "new").mkdir()
+    (place / "accident").write_text("no directory")
+    done = daemon.ctl("-s", f"http://127.0.0.1:{port}", "upgrade", "--wait")
+    assert done.returncode == 1, done
+    assert done.stdout.startswith("ERROR: upgraded to supervise "), done
+    assert "/new/s.sock: no such file or directory" in done.stdout, done
+    (place / "accident").unlink()
+    done = daemon.ctl("-s", f"http://127.0.0.1:{port}", "upgrade", "--wait")
+    assert (done.returncode, "/new/s.sock: no such file or directory" in done.stdout) == (1, True), "refused, this time"
+    daemon.config.write_text(text)
+    done = daemon.ctl("-s", f"http://127.0.0.1:{port}", "upgrade", "--wait")
+    assert (done.returncode, done.stdout[:21]) == (0, "Upgraded to supervise"), done
+    assert running(daemon) == before
+    daemon.disconnect()
     check_nothing_is_lost(daemon, before)
 
 
