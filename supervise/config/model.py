@@ -84,7 +84,7 @@ class ProgramConfig(EndOptions):
         names=Names.HERE,
     )
     autostart: bool = option(
-        "Start when the daemon starts and when the group is added.", values.BOOLEAN, True, changed=Change.NEXT_START
+        "Start with the daemon, its group, or an update that sets it.", values.BOOLEAN, True, changed=Change.NEXT_START
     )
     autorestart: AutoRestart = option(
         "Restart after an exit from RUNNING: always (true), never (false) or if the code is not in exitcodes.",
@@ -150,7 +150,7 @@ class ProgramConfig(EndOptions):
         "Send what it writes to stderr to its stdout.", values.BOOLEAN, False, changed=Change.RESTART
     )
     stdout_logfile: str | None = option(
-        "Where its output goes: a path, AUTO (a file in childlogdir, deleted at the next start of the daemon) or NONE.",
+        "Where its output goes: a path, AUTO (a file in childlogdir; NAME.last after the daemon's next start) or NONE.",
         values.CHILD_LOG,
         AUTO,
         names=Names.PROCESS,

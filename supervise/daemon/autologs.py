@@ -6,6 +6,8 @@ import re
 from collections.abc import Set
 from pathlib import Path
 
+AUTO_MODE = 0o600  # as mkstemp(3) makes supervisord's: they are in /tmp, as a rule
+
 
 def auto_path(directory: str, identifier: str, process: str, channel: str) -> str:
     """A fresh name in supervisord's form."""

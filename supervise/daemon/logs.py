@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from supervise.config.model import AUTO, ProgramConfig
-from supervise.daemon.autologs import auto_path, is_auto_log, retire_auto_logs
+from supervise.daemon.autologs import AUTO_MODE, auto_path, is_auto_log, retire_auto_logs
 from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
 from supervise.daemon.childpipe import ChildPipe, Ends, finish
 from supervise.daemon.draining import Drain
@@ -183,6 +183,7 @@ class ProcessLogs:
         if old is not None:
             self._logs.sinks.release(old)
         if channel.sink is not None and getattr(config, f"{name}_logfile") == AUTO:
+            channel.sink.file.mode = AUTO_MODE
             self._logs.touching.add(channel.sink)
         former, channel.lines = channel.lines, for_program(self._logs.outputs, config, name)
         self._logs.outputs.retire(former, self._pump, self._logs.post)

@@ -25,6 +25,7 @@ KINDS = {Change.LIVE: "live", Change.NEXT_START: "next-start", Change.RESTART: "
 TEXTS = {
     "remove": "stopped and removed",
     "add": "added",
+    "start": "started: it starts by itself now",
     "restart": "restarted with its new options",
     "next-start": "keeps running; its new options count from its next start",
     "live": "keeps running with its new options",
@@ -182,7 +183,8 @@ class Updater:
             elif is_outdated(group.processes[name]):
                 steps.append(self._step("restart", group, name))
             elif (change := classify(group.processes[name].config, config)) is not Change.NOTHING:
-                steps.append(self._step(KINDS[change], group, name, starts=config.autostart))
+                kind = "start" if _is_to_start(group.processes[name], config) else KINDS[change]
+                steps.append(self._step(kind, group, name, starts=config.autostart))
         return steps
 
     def _step(self, kind: str, group: Group, name: str, *, starts: bool = True) -> Step:
@@ -214,6 +216,9 @@ class Updater:
                     self._supervisor.autostart([self._supervisor.add_process(group, wanted[name])])
                 case "live" | "next-start":
                     self._configure(group.processes[name], wanted[name])
+                case "start":
+                    self._configure(group.processes[name], wanted[name])
+                    self._supervisor.autostart([group.processes[name]])
                 case _:  # restarted above, or not to be ended
                     pass
         group.processes = {name: group.processes[name] for name in wanted}
@@ -247,3 +252,8 @@ def _lives_on(process: Process) -> bool:
     """Whether it could not be ended, or another client has started it again meanwhile: it must not be forgotten, nor
     get a second copy beside it."""
     return process.state is State.UNKNOWN or not process.at_rest
+
+
+def _is_to_start(process: Process, config: ProgramConfig) -> bool:
+    """Whether nothing of it runs, and `autostart` has just been set: as a group that is added, it starts."""
+    return config.autostart and not process.config.autostart and process.at_rest and process.state is not State.UNKNOWN

@@ -41,6 +41,7 @@ class LogFile:
         "fd",
         "inode",
         "maxbytes",
+        "mode",
         "path",
         "rotation_problem",
         "size",
@@ -50,6 +51,7 @@ class LogFile:
     def __init__(self, path: str, maxbytes: int = 0, backups: int = 0) -> None:
         self.path = path
         self.maxbytes, self.backups = maxbytes, backups
+        self.mode = 0o666  # it is made with, less the umask
         self.fd = -1
         self.device = 0  # the file system it is (or will be) on; 0: not known yet
         self.inode = 0
@@ -70,11 +72,11 @@ class LogFile:
         return self.device
 
     def open(self) -> None:
-        """Open or create the file (0666 less the umask, as supervisord does). Raises NotAFileError, OSError."""
+        """Open or create the file. Raises NotAFileError, OSError."""
         self.close()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         try:
-            fd = open_log(self.path, flags)
+            fd = open_log(self.path, flags, self.mode)
         except OSError as exc:
             if exc.errno and not _is_file(self.path):
                 raise NotAFileError(exc.errno, exc.strerror, self.path) from None

@@ -130,6 +130,19 @@ async def test_auto_and_none(place: Path) -> None:
 
 
 @case
+async def test_auto_logs_are_for_nobody_else(place: Path) -> None:
+    """They are in /tmp, as a rule; supervisord's have the mode of mkstemp(3)."""
+    async with opened(place) as logs:
+        limits = {"stdout_logfile_maxbytes": 10, "stdout_logfile_backups": 1}
+        process = logs.open(program(place, stdout_logfile=AUTO, stderr_logfile=None, **limits))
+        await run(process, "echo some; echo more; echo and more")
+        files = [*place.glob("web-stdout*")]
+        assert len(files) == 2
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        process.close()
+
+
+@case
 async def test_every_byte_passes(place: Path) -> None:
     async with opened(place) as logs:
         process = logs.open(program(place))

@@ -126,6 +126,29 @@ def test_a_stopped_process_that_does_not_start_by_itself_stays_stopped(tmp_path:
     run(story)
 
 
+def test_what_is_to_start_by_itself_now_is_started(tmp_path: Path) -> None:
+    """As supervisord does, which replaces the group. What has been stopped stays so where that was not changed."""
+
+    async def story() -> None:
+        old = group(sh("off", SLEEP, group_name="g", autostart=False), sh("stopped", SLEEP, group_name="g"))
+        async with supervising(tmp_path, old) as supervisor:
+            files = Files(old)
+            updater = Updater(supervisor, config(old), files.load)
+            files.groups = [group(*(dataclasses.replace(one, autostart=True, startsecs=0) for one in old.processes))]
+            for dry_run in (True, False):
+                steps = await updater.update([], dry_run=dry_run)
+                assert [(step.kind, step.process) for step in steps[:-1]] == [
+                    ("start", "off"),
+                    ("next-start", "stopped"),
+                ]
+                assert steps[0].text == "g:off: started: it starts by itself now"
+                assert (process(supervisor, "g:off").machine.pid is None) is dry_run
+            await reach(supervisor, "g:off", State.RUNNING)
+            assert process(supervisor, "g:stopped").state is State.STOPPED
+
+    run(story)
+
+
 def test_added_removed_and_only_some(tmp_path: Path) -> None:
     async def story() -> None:
         a, b, c = (group(sh(name, SLEEP)) for name in "abc")
