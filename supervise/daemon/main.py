@@ -155,8 +155,8 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
         case OnLeftover.IGNORE:
             for record in memory.set_aside():
                 memory.let_go(record)
-                if leftovers.is_there(record):
-                    log.warning("ignoring %s (pid %d), which an earlier daemon left", record["name"], record["pid"])
+                if (left := leftovers.find(record, supervisor.trees, memory.handover)) is not None:
+                    log.warning("ignoring %s, which an earlier daemon left", left)
         case OnLeftover.ADOPT:
             pass
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
-from supervise.config.model import ProgramConfig
+from supervise.config.model import ProgramConfig, StopScope
 from supervise.core.events import State, StateChanged
 from supervise.core.process import ProcessMachine
 from supervise.daemon.eventlog import forget_others
@@ -215,6 +215,7 @@ def to_record(process: Process) -> Record:
     record["pipes"] = process.logs.inodes()
     record["files"] = process.logs.files()
     record["auto"] = process.logs.auto_paths()
+    record["stop"] = how_to_stop(process.config)
     if process.wiring is not None:
         record["spoken"] = process.wiring.stdout
     record["exits"] = [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]
@@ -222,6 +223,13 @@ def to_record(process: Process) -> Record:
         untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
         record["untold"] = untold
     return record
+
+
+def how_to_stop(config: ProgramConfig) -> tuple[int, float, bool, str]:
+    """What a daemon wants to know that finds the program, and nothing of it in its configuration: its stopsignal, its
+    stopwaitsecs, whether its group is signalled with it, and its stop_scope."""
+    together = config.stopasgroup or config.stop_scope is StopScope.GROUP
+    return int(config.stopsignal), config.stopwaitsecs, together, config.stop_scope.value
 
 
 def shortened(record: Record) -> Record:

@@ -32,7 +32,7 @@ class Unclaimed:
 
     async def end(self, trees: Trees) -> None:
         """End it (see `leftovers.end`), and forget what has ended when its last output is in its logs. Never raises."""
-        await leftovers.end(self._records, trees, self._over, self._groups)
+        await leftovers.end(self._records, trees, self._over, self._groups, self._memory.handover)
         await asyncio.gather(*self._drained)
 
     def _over(self, record: Record) -> None:

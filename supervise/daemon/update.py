@@ -246,6 +246,8 @@ class Updater:
     def _configure(self, process: Process, config: ProgramConfig) -> None:
         process.machine.config = config
         process.logs.reconfigure(config)
+        if process.machine.pid is not None:
+            self._supervisor.memory.remember(process)  # how it is to be stopped, too
 
 
 def _lives_on(process: Process) -> bool:

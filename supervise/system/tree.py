@@ -117,6 +117,22 @@ class Session:
                 os.killpg(group, signal.SIGKILL)
 
 
+class Leader(NamedTuple):
+    """One process, without what it has started: its pid, and its start time."""
+
+    pid: int
+    start: int
+
+    def pids(self) -> Iterable[int]:
+        return (self.pid,)
+
+    def has(self, pid: int) -> bool:
+        return pid == self.pid and start_time(pid) == self.start
+
+    def kill(self) -> None:
+        """It alone cannot fork on."""
+
+
 def leftovers(trees: Iterable[Tree], among: Collection[int] | None = None) -> set[Leftover]:
     """The living members of trees, session leaders included. `among`: where to look, if that is known already."""
     found = (pid for tree in trees for pid in (tree.pids() if among is None else among) if tree.has(pid))

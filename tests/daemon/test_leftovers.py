@@ -1,4 +1,5 @@
 import asyncio
+import os
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -9,18 +10,20 @@ from typing import Any
 import pytest
 
 from supervise.config.model import GroupConfig
+from supervise.core.events import State
 from supervise.daemon import leftovers
 from supervise.daemon.trees import Trees
-from supervise.system.journal import Record, start_time
+from supervise.system.handover import Handover
+from supervise.system.journal import Record, start_time, ticks_now
 from tests.daemon.running import group, program
 
 TREES = Trees("test", lambda process: None)
 
 
-def end(*records: Record, groups: Iterable[GroupConfig] = ()) -> list[Record]:
+def end(*records: Record, groups: Iterable[GroupConfig] = (), handover: Handover | None = None) -> list[Record]:
     """End them; those of which nothing is left."""
     gone: list[Record] = []
-    asyncio.run(asyncio.wait_for(leftovers.end(records, TREES, gone.append, groups), 60))
+    asyncio.run(asyncio.wait_for(leftovers.end(records, TREES, gone.append, groups, handover), 60))
     return gone
 
 
@@ -55,9 +58,9 @@ def test_all_of_its_session_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def test_a_foreign_process_with_the_same_pid_is_left_alone() -> None:
     with killed(start("exec sleep 1000")) as child:
         facts = record(child.pid)
-        assert leftovers.is_there(facts)
+        assert leftovers.find(facts, TREES)
         for other in (facts | {"start_time": 1}, facts | {"start_time": None}, facts | {"pid": None}):
-            assert not leftovers.is_there(other)
+            assert not leftovers.find(other, TREES)
             assert end(other) == [other]
         assert child.poll() is None
 
@@ -86,6 +89,53 @@ def test_it_is_asked_by_the_signal_that_is_configured() -> None:
         child.stdout.readline()
         end(record(child.pid), groups=configured(stopsignal=signal.SIGQUIT, stopwaitsecs=60))
         assert child.wait(30) == 7
+
+
+def test_it_is_ended_as_it_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not any more; what it has started is not signalled before it has ended, unless that was wanted."""
+    monkeypatch.setattr(leftovers, "PATIENCE", 3600)
+    helper = "(trap 'kill -9 $$; exit' USR1; echo helps; while :; do sleep 0.02; done)"
+    asks = f"trap '' TERM; trap 'exit 7' USR1; {helper} & while :; do sleep 0.02; done"
+    for together, status in ((False, 7), (True, -signal.SIGKILL)):
+        script = asks if not together else asks.replace("exit 7", ":")
+        with killed(start(script)) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            facts = record(child.pid) | {"stop": [signal.SIGUSR1, 60.0, together, "process"]}
+            assert end(facts) == [facts]
+            assert child.wait(30) == status
+
+
+def test_what_is_left_of_a_tree_that_was_being_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its leader has ended before the daemon did, or after; one that was at rest is not looked for."""
+    monkeypatch.setattr(leftovers, "PATIENCE", 0.5)
+    for sweeping in (True, False):
+        with killed(start("(trap '' TERM; echo deaf; while :; do sleep 0.02; done) & read x; exit")) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            state = {"state": int(State.STOPPING), "seen": ticks_now(), "stop": [15, 0.2, False, "tree"]}
+            facts = record(child.pid) | state
+            if sweeping:
+                facts |= {"pid": None, "sweeping": child.pid}
+            child.kill()
+            child.wait()
+            rest = facts | {"state": int(State.STOPPED)}
+            other = facts | {"seen": 0.0}  # nobody knows whose session that is
+            assert end(rest, other) == [rest, other]
+            assert end(facts) == [facts]
+            assert child.stdout.read() == b"", "nobody has it any more"
+
+
+def test_a_child_that_was_just_being_spawned() -> None:
+    """Nobody wrote down its pid: it is found by its pipe."""
+    with killed(start("exec sleep 1000")) as child:
+        assert child.stdout is not None
+        pipe = os.fstat(child.stdout.fileno()).st_ino
+        facts: dict[str, Any] = {"group": "g", "name": "p", "pid": None, "state": int(State.STARTING)}
+        assert end(facts | {"pipes": {"stdout": []}}, handover=Handover())
+        assert child.poll() is None
+        assert end(facts | {"pipes": {"stdout": [pipe]}}, handover=Handover())
+        assert child.wait(30) == -signal.SIGTERM
 
 
 def test_all_are_ended_at_the_same_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

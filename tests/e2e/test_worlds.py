@@ -116,6 +116,46 @@ def test_the_number_of_a_session_belongs_to_another_one(supervisors: Supervisors
         stranger.kill()
 
 
+@pytest.mark.parametrize("policy", ["stop", "--stop-leftovers", "ignore", "removed"])
+def test_a_child_whose_pid_nobody_wrote_down(supervisors: Supervisors, policy: str) -> None:
+    """The daemon died between its spawn and its record: who does not adopt it ends it all the same, or says so."""
+    daemon, pid = left_behind(supervisors)
+    with edited(daemon) as journal:
+        for slot, record in journal.records.items():
+            if record["name"] == "cat":
+                journal.write(slot, {**record, "pid": None, "start_time": None, "state": 10})
+    programs = PROGRAMS if policy != "removed" else "[program:idle]" + PROGRAMS.partition("[program:idle]")[2]
+    daemon.configure(programs, f"on_leftover = {policy}" if policy in {"stop", "ignore"} else "")
+    other = again(supervisors, daemon, *([policy] if policy.startswith("--") else []))
+    said = "ignoring" if policy == "ignore" else "ending"
+    other.wait_log(f"{said} cat (pid {pid}), which an earlier daemon left")
+    if policy != "ignore":
+        wait_for(lambda: not alive(pid))
+    if policy != "removed":
+        assert other.wait_state("cat", "RUNNING")["pid"] != pid
+
+
+def test_what_is_not_configured_any_more_is_ended_as_it_was(supervisors: Supervisors) -> None:
+    """By its own signal, and in its own time."""
+    asks = 'trap "" TERM; trap "touch {place}/asked; sleep 1; touch {place}/done; exit" USR1'
+    programs = f"""
+        [program:polite]
+        command = bash -c '{asks}; touch {{place}}/set; while :; do sleep 0.05; done'
+        stopsignal = USR1
+        stopwaitsecs = 1000
+        startsecs = 0
+    """
+    daemon = supervisors.start("supervise", programs)
+    pid = daemon.wait_state("polite", "RUNNING")["pid"]
+    wait_for((daemon.place / "set").exists)
+    daemon.stop(signal.SIGKILL)
+    daemon.configure("")
+    other = again(supervisors, daemon)
+    other.wait_log(f"ending polite (pid {pid}), which an earlier daemon left: it has 1000 seconds")
+    wait_for((daemon.place / "done").exists)
+    wait_for(lambda: not alive(pid))
+
+
 def test_a_journal_of_another_boot_means_nothing(supervisors: Supervisors) -> None:
     daemon, pid = left_behind(supervisors)
     with edited(daemon) as journal:
