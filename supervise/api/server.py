@@ -218,11 +218,14 @@ class _Http(web.Server):
 
 
 class _OneLine(logging.Handler):
-    """aiohttp reports every malformed request with a traceback; a stranger must not fill our log with them."""
+    """aiohttp reports every malformed request with a traceback; a stranger must not fill our log with them.
+
+    Nor does it get what the request said, which may be a header with a password.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         reason = f": {record.exc_info[1]}" if record.exc_info and record.exc_info[1] else ""
-        log.debug("http: %s%s", record.getMessage(), reason.replace("\n", " ")[:300])
+        log.debug("http: %s%s", record.getMessage(), " ".join(reason.partition("\n\n")[0].split())[:300])
 
 
 def _quiet_logger() -> logging.Logger:

@@ -96,7 +96,7 @@ class Rpc:
             result = await method.function(self._calls[caller.role], *params)
             outcome = _summary(result)
         except CommandError as error:
-            outcome = str(error)
+            outcome = str(error) if len(params) <= method.shown else error.fault.name  # it may repeat what is not shown
             raise
         except Exception as error:
             outcome = f"internal error: {error!r}"
@@ -213,5 +213,6 @@ def _summary(result: Any) -> str:
 
 
 def _shown(data: bytes) -> str:
-    text = data if len(data) <= 300 else data[:297] + b"..."
+    head = data.partition(b"<params")[0]  # no arguments: nobody knows which of them are secret
+    text = head if len(head) <= 300 else head[:297] + b"..."
     return repr(text.decode(errors="backslashreplace"))  # 'text', not b'text': supervisord's line

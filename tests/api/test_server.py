@@ -402,3 +402,18 @@ def test_two_thousand_silent_connections_keep_nobody_out(place: Path) -> None:
         run(story)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_a_malformed_request_said_is_not_logged(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        async with serving(place / "s"):
+            for line in (b"Authorization : Basic S3CRET", b"Authorization Basic S3CRET", b"Authorization: S3CRET\x01"):
+                reader, writer = await connect(place / "s")
+                writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
+                assert b" 400 " in await reader.readline()
+                writer.close()
+
+    with caplog.at_level("DEBUG", "supervise"):
+        asyncio.run(story())
+    assert caplog.text.count("http: Error handling request") == 3
+    assert "S3CRET" not in caplog.text

@@ -83,6 +83,17 @@ def test_both_kinds_of_bad_data_are_told_apart_in_the_log(daemon: Daemon) -> Non
     daemon.wait_log("ERRO XML-RPC request data '<methodCall><methodName/></methodCall>' is invalid: no method name")
 
 
+def test_arguments_are_not_logged(daemon: Daemon) -> None:
+    call = xmlrpc.client.dumps(("cat", "S3CRET"), "supervisor.sendProcessStdin").encode()
+    daemon.request("POST", "/RPC2", call + b"<")
+    daemon.wait_log(r'<methodName>supervisor.sendProcessStdin</methodName>\n" is invalid: unmarshallable')
+    with pytest.raises(xmlrpc.client.Fault, match="S3CRET"):  # supervisord's text, for the caller
+        daemon.rpc.supervisor.sendProcessStdin("cat", ["S3CRET"])
+    daemon.wait_log("supervisor.sendProcessStdin('cat') by ")
+    daemon.wait_log(": INCORRECT_PARAMETERS\n")
+    assert "S3CRET" not in daemon.log
+
+
 def test_a_large_body_is_refused(daemon: Daemon) -> None:
     status, _, _ = daemon.request("POST", "/RPC2", b"x" * (5 << 20))
     assert status == 413
