@@ -46,6 +46,10 @@ class NotInTimeError(CommandError):
     """What was waited for has not come true in the time given: nothing has failed, and it still may."""
 
 
+class BusyError(CommandError):
+    """Too much is asked for at once; later it may be had."""
+
+
 class NeverError(CommandError):
     """What was waited for does not come true by itself any more."""
 

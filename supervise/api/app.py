@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 from supervise.api import audit, body, logtail, openapi, shapes
 from supervise.api.auth import Caller, check_origin
 from supervise.api.gate import AskLocals, Gate, is_private
+from supervise.api.large import ROOM, Large, Room
 from supervise.api.listing import Lists
 from supervise.api.page import Page
 from supervise.api.plugins import Plugins
@@ -42,6 +43,7 @@ class Api:
         self._router = Router(self.routes)
         self._document = shapes.dumps(openapi.document(self.routes))
         self._servers: dict[int, Server] = {}
+        self._room = Room(ROOM)
 
     @property
     def addresses(self) -> list[str]:
@@ -90,9 +92,12 @@ class Api:
             caller = await self._admit(request, config)
             if request.method not in ("GET", "HEAD"):
                 check_origin(config, request.headers, is_open=self._gate.is_open(config))
-            response = await self._dispatch(request, caller, config)
-            if not response.prepared:
-                response.headers["Server"] = SERVER
+            with self._room.share():
+                response = await self._dispatch(request, caller, config)
+                if not response.prepared:
+                    response.headers["Server"] = SERVER
+                if isinstance(response, Large):
+                    await response.send(request)
             return response
         except CommandError as error:
             return _refuse(Problem.of(error), json_wanted)

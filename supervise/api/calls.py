@@ -4,11 +4,12 @@ Arguments come in supervisord's order and may be of any type that XML-RPC can ca
 with supervisord's numbers and texts. `methods` says under which names all this is to be had.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from supervise.api import structs
+from supervise.api import large, structs, wire
 from supervise.api.listing import Lists
 from supervise.api.text import decode, skip_partial
 from supervise.config import secrets
@@ -138,31 +139,33 @@ class Calls:
 
     # Logs
 
-    async def read_main_log(self, offset: Any, length: Any) -> str:
+    async def read_main_log(self, offset: Any, length: Any) -> Any:
         return await self._read("", "stdout", offset, length)
 
     async def clear_main_log(self) -> bool:
         await self._commands.clear_main_log()
         return True
 
-    async def read_stdout(self, name: Any, offset: Any, length: Any) -> str:
+    async def read_stdout(self, name: Any, offset: Any, length: Any) -> Any:
         with _single(name) as spec:
             return await self._read(spec, "stdout", offset, length)
 
-    async def read_stderr(self, name: Any, offset: Any, length: Any) -> str:
+    async def read_stderr(self, name: Any, offset: Any, length: Any) -> Any:
         with _single(name) as spec:
             return await self._read(spec, "stderr", offset, length)
 
-    async def _read(self, spec: str, channel: str, offset: Any, length: Any) -> str:
-        start = _integer(offset)
+    async def _read(self, spec: str, channel: str, offset: Any, length: Any) -> Any:
+        start, count = _integer(offset), _integer(length)
         try:
-            data = await self._commands.read_log(spec, channel, start, _integer(length))
+            asked = count or (-start if start < 0 else _FARTHEST)
+            async with large.making(await self._size(spec, channel, asked)) as made:
+                data = await self._commands.read_log(spec, channel, start, count)
+                return await _shown(skip_partial(data) if start < 0 else data, made)
         except CommandError as error:
             # supervisord adds nothing to these but the path of a file that is missing.
             path = error.detail.startswith("/")
             bare = error.fault is Fault.BAD_ARGUMENTS or (error.fault is Fault.NO_FILE and not path)
             raise CommandError(error.fault) if bare else error from None
-        return decode(skip_partial(data) if start < 0 else data)
 
     async def tail_stdout(self, name: Any, offset: Any, length: Any) -> list[Any]:
         return await self._tail(name, "stdout", offset, length)
@@ -171,9 +174,17 @@ class Calls:
         return await self._tail(name, "stderr", offset, length)
 
     async def _tail(self, name: Any, channel: str, offset: Any, length: Any) -> list[Any]:
+        start, count = _integer(offset), _integer(length)
         with _single(name) as spec:
-            data, size, overflow = await self._commands.tail_log(spec, channel, _integer(offset), _integer(length))
-        return [decode(skip_partial(data) if overflow else data), size, overflow]
+            async with large.making(await self._size(spec, channel, count)) as made:
+                data, size, overflow = await self._commands.tail_log(spec, channel, start, count)
+                return [await _shown(skip_partial(data) if overflow else data, made), size, overflow]
+
+    async def _size(self, spec: str, channel: str, asked: int) -> int:
+        """How many bytes of a log will be read at most, when so many are asked for."""
+        if asked <= large.SMALL:
+            return 0
+        return min(asked, (await self._commands.tail_log(spec, channel, 0, 0))[1])
 
     async def clear_logs(self, name: Any) -> bool:
         with _single(name) as spec:
@@ -250,6 +261,15 @@ def _single(name: Any) -> Iterator[str]:
 
 
 # Answers
+
+
+async def _shown(data: bytes, made: large.Share) -> str | wire.Pieces:
+    """What a log says, as text; much of it is rendered beside the loop."""
+    if len(data) <= large.SMALL:
+        return decode(data)
+    pieces = await asyncio.to_thread(wire.string, data)
+    made.keep(pieces.parts)
+    return pieces
 
 
 def _fault(fault: Fault, said: str) -> CommandError:

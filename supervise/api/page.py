@@ -5,6 +5,7 @@ The page has no scripts; everything on it is escaped, and its Content-Security-P
 and forms. Who may only look sees no buttons. Addresses in it are relative, so that it also works below a proxy's path.
 """
 
+import asyncio
 import base64
 import hashlib
 import html
@@ -12,9 +13,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote
 
-from aiohttp.web import BaseRequest, Response
+from aiohttp.web import BaseRequest, Response, StreamResponse
 
-from supervise.api import audit, body
+from supervise.api import audit, body, large
 from supervise.api.actions import REFRESH, Actions
 from supervise.api.auth import Caller, check_origin
 from supervise.api.problem import Problem
@@ -70,7 +71,7 @@ class Page:
     def __init__(self, commands: Commands) -> None:
         self._commands, self._actions = commands, Actions(commands)
 
-    async def serve(self, request: BaseRequest, path: str, caller: Caller, server: ServerConfig) -> Response:
+    async def serve(self, request: BaseRequest, path: str, caller: Caller, server: ServerConfig) -> StreamResponse:
         """Answer for every path that is no interface. Raises Problem 400, 403, 404, 405, 413, 415."""
         if path not in ("/", "/index.html", "/tail.html", "/ok.html", *_FILES):
             raise Problem(404, "there is nothing here")
@@ -121,17 +122,20 @@ class Page:
             audit.refused(caller, f"{action} on the status page", str(refusal))
             raise Problem(403, refusal.detail)
 
-    async def _tail(self, request: BaseRequest) -> Response:
+    async def _tail(self, request: BaseRequest) -> StreamResponse:
         """The end of a program's stdout: `processname`, and `limit` bytes. What is wrong is said in its place, and bad
         limits are replaced, as by supervisord."""
         name, asked = request.query.get("processname", ""), request.query.get("limit", "")
         limit = min(int(asked), MOST) if asked.isdecimal() and len(asked) < 20 else 0
-        text = await self._end_of(name, limit or USUAL) if name else "No process name found"
-        return _html(frame(f"{name}: stdout", f"<pre>{html.escape(text)}</pre>\n"))
+        async with large.making(limit) as made:
+            text = await self._end_of(name, limit or USUAL) if name else "No process name found"
+            made.keep(page := large.cut(await asyncio.to_thread(_tail_page, name, text)))
+        return large.answer(page, _HEADERS)
 
     async def _end_of(self, name: str, limit: int) -> str:
         try:
-            return decode(skip_partial(await self._commands.read_log(literal(name), "stdout", -limit, 0)))
+            data = await self._commands.read_log(literal(name), "stdout", -limit, 0)
+            return await asyncio.to_thread(decode, skip_partial(data))
         except CommandError as error:
             if error.fault is Fault.NO_FILE:
                 return f"No file for {name}"
@@ -161,6 +165,10 @@ def frame(title: str, content: str) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>\n"
         f"<h1>{html.escape(title)}</h1>\n{content}"
     )
+
+
+def _tail_page(name: str, text: str) -> bytes:
+    return frame(f"{name}: stdout", f"<pre>{html.escape(text)}</pre>\n").encode("utf-8", "replace")
 
 
 def _buttons(process: ProcessInfo, token: str) -> str:

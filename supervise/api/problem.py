@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from supervise.errors import CommandError, Fault, NeverError, NotInTimeError
+from supervise.errors import BusyError, CommandError, Fault, NeverError, NotInTimeError
 
 _STATUS = {
     Fault.INCORRECT_PARAMETERS: 400,
@@ -45,6 +45,8 @@ class Problem(Exception):
         """The problem that a verb's refusal is. A configuration's problems (CANT_REREAD) are listed line by line."""
         if isinstance(error, NotInTimeError):
             return cls(504, str(error), title="Not in time", fault=error.fault)
+        if isinstance(error, BusyError):
+            return cls(503, str(error), fault=error.fault)
         if isinstance(error, NeverError):
             return cls(409, str(error), title="In vain", fault=error.fault)
         lines = error.detail.splitlines() if error.fault is Fault.CANT_REREAD else []

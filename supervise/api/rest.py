@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiohttp.web import Response, StreamResponse
+from aiohttp.web import StreamResponse
 
 from supervise.api import large, logtail, shapes, sse
 from supervise.api.problem import Problem
@@ -145,16 +145,18 @@ async def _log(call: Call, spec: str, channel: str) -> StreamResponse:
     if query.get("follow"):
         return await logtail.stream(commands, call.request, spec, channel, start, raw=raw)
     size = (await commands.tail_log(spec, channel, 0, 0))[1]
-    if "lines" in query:
-        data = await commands.tail_lines(spec, channel, query["lines"])
-    elif "bytes" in query:
-        data = await commands.read_log(spec, channel, -query["bytes"], 0) if query["bytes"] else b""
-        data = data if raw or len(data) < query["bytes"] else skip_partial(data)
-    else:
-        data = await commands.read_log(spec, channel, query.get("offset", 0), query.get("length", 0))
+    async with large.making(min(size, query.get("bytes") or query.get("length") or size), growth=1) as made:
+        if "lines" in query:
+            data = await commands.tail_lines(spec, channel, query["lines"])
+        elif "bytes" in query:
+            data = await commands.read_log(spec, channel, -query["bytes"], 0) if query["bytes"] else b""
+            data = data if raw or len(data) < query["bytes"] else skip_partial(data)
+        else:
+            data = await commands.read_log(spec, channel, query.get("offset", 0), query.get("length", 0))
+        made.keep([data])
     kind = "application/octet-stream" if raw else "text/plain; charset=utf-8"
     headers = {"Content-Type": kind, "X-Log-Size": str(size), "X-Content-Type-Options": "nosniff"}
-    return Response(body=data, headers=headers)
+    return large.answer(large.cut(data), headers)
 
 
 # Groups and configuration

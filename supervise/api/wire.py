@@ -10,11 +10,15 @@ import datetime
 import re
 from base64 import encodebytes
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NoReturn
 from xml.parsers import expat
 from xmlrpc.client import MAXINT, MININT, Binary, Unmarshaller
 
+from supervise.api.text import decode, split_partial
+
 MAX_DEPTH = 64
+SLICE = 32 << 10  # bytes of a text that are rendered at once
 MAX_ELEMENTS = 50_000  # parsing that many takes about 0.1 s, and nothing else runs meanwhile
 
 # What XML 1.0 cannot carry, not even escaped: most control characters, lone surrogates, two non-characters.
@@ -143,6 +147,24 @@ def value(item: Any, *, exact: bool = False) -> str:
             raise TypeError(f"no XML-RPC type for {type(item).__name__}")
 
 
+def string(data: bytes) -> Pieces:
+    """The `<value>` element of a text. Made of slices, so that a thread that does it stops the others only briefly."""
+    parts, kept = [b"<value><string>"], b""
+    for start in range(0, len(data), SLICE):
+        whole, kept = split_partial(kept + data[start : start + SLICE])
+        parts.append(text(decode(whole)).encode())
+    return Pieces([*parts, decode(kept).encode(), b"</string></value>\n"])
+
+
+def parts(item: Any) -> list[bytes]:
+    """The `<value>` element of anything, UTF-8, in pieces where some of it is."""
+    if isinstance(item, Pieces):
+        return item.parts
+    if isinstance(item, list) and any(isinstance(one, Pieces) for one in item):
+        return [b"<value><array><data>\n", *chain.from_iterable(map(parts, item)), b"</data></array></value>\n"]
+    return [value(item).encode()]
+
+
 def response(item: Any) -> bytes:
     """A whole successful answer, UTF-8."""
     return b"".join(pieces(item))
@@ -150,8 +172,7 @@ def response(item: Any) -> bytes:
 
 def pieces(item: Any) -> list[bytes]:
     """The same, in pieces."""
-    rendered = item.parts if isinstance(item, Pieces) else [value(item).encode()]
-    return [_BEFORE, *rendered, _AFTER]
+    return [_BEFORE, *parts(item), _AFTER]
 
 
 def fault(code: int, message: str) -> bytes:

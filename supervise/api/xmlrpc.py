@@ -19,7 +19,7 @@ from supervise.errors import CommandError, Fault
 
 log = logging.getLogger("supervise")
 
-MAX_ANSWER = 32 << 20  # characters that the results of one multicall may add up to
+MAX_ANSWER = 32 << 20  # bytes that the results of one multicall may add up to
 _HEADERS = {"Content-Type": "text/xml"}
 _SLOW = 64 << 10  # texts larger than this are parsed and rendered beside the loop
 
@@ -159,16 +159,16 @@ class Rpc:
             raise CommandError(Fault.SIGNATURE_UNSUPPORTED)
         return method
 
-    async def _multicall(self, calls: Any, caller: Caller) -> list[wire.Rendered]:
+    async def _multicall(self, calls: Any, caller: Caller) -> list[wire.Pieces]:
         """Bare results, and {faultCode, faultString} for calls that failed (supervisord: not one-element arrays)."""
         if not isinstance(calls, list):
             raise CommandError(Fault.INCORRECT_PARAMETERS)
-        results, room = list[wire.Rendered](), MAX_ANSWER
+        results, room = list[wire.Pieces](), MAX_ANSWER
         for call in calls:
             try:
                 if room <= 0:
                     raise CommandError(Fault.FAILED, "the answer to this multicall is too large")
-                rendered = wire.value(await self._call_of_several(call, caller))
+                rendered = wire.parts(await self._call_of_several(call, caller))
             except CommandError as error:
                 if error.__cause__ is not None:
                     log.critical("a call in system.multicall raised an unexpected exception", exc_info=error.__cause__)
@@ -176,8 +176,8 @@ class Rpc:
             except Exception as error:  # supervisord: one that fails unexpectedly does not spoil the others
                 log.critical("a call in system.multicall raised an unexpected exception", exc_info=True)
                 rendered = _fault_struct(CommandError(Fault.FAILED, f"{type(error)}:{error}"))
-            results.append(wire.Rendered(rendered))
-            room -= len(rendered)
+            results.append(wire.Pieces(rendered))
+            room -= sum(map(len, rendered))
             await asyncio.sleep(0)  # a thousand calls must not keep the loop from its other work
         return results
 
@@ -194,8 +194,8 @@ class Rpc:
         return await self.call(name, params, caller)
 
 
-def _fault_struct(error: CommandError) -> str:
-    return wire.value({"faultCode": error.code, "faultString": str(error)})
+def _fault_struct(error: CommandError) -> list[bytes]:
+    return wire.parts({"faultCode": error.code, "faultString": str(error)})
 
 
 def _tell_unexpected(data: bytes, error: BaseException) -> None:
