@@ -1,7 +1,7 @@
 """Binding and listening: the control interface's sockets and those of programs come into being here.
 
-A unix socket comes into being under a private name, with its mode and owner, and is then renamed into place: nobody
-can connect before it is protected, and file systems without hard links will do (supervisord uses link(2)).
+A unix socket comes into being without any permissions, and gets its mode and owner before it listens: nobody can
+connect before it is protected. It is bound to its own name, which getsockname(2) tells programs that are given it.
 """
 
 import errno
@@ -9,7 +9,8 @@ import logging
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 LONGEST_PATH = 107  # unix(7): sun_path has 108 bytes, one of them for the null
 
@@ -29,28 +30,22 @@ def bind_unix(path: str, *, mode: int, owner: tuple[int, int] | None, backlog: i
     """
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise OSError(errno.ENAMETOOLONG, f"the path is longer than {LONGEST_PATH} bytes: no client could connect")
-    _clear(path)
-    directory = os.open(os.path.dirname(path) or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    bound = False
     try:
-        place = f"{path}.{os.getpid()}"
-        if len(os.fsencode(place)) > LONGEST_PATH:  # the directory is named by its descriptor, and the name shortened
-            place = f"/proc/self/fd/{directory}/{os.path.basename(path)[:8]}.{os.getpid()}"
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            with suppress(FileNotFoundError):
-                os.unlink(place)
-            sock.bind(place)
-            protect(place, mode, owner)
-            sock.listen(backlog)
-            found = os.lstat(place)
-            os.rename(place, path)
-        except BaseException:
-            sock.close()
+        os.fchmod(sock.fileno(), 0)  # the file has it from its birth
+        with _cleared(path):
+            sock.bind(path)
+        bound = True
+        protect(path, mode, owner)
+        sock.listen(backlog)
+        found = os.lstat(path)
+    except BaseException:
+        sock.close()
+        if bound:
             with suppress(OSError):
-                os.unlink(place)
-            raise
-    finally:
-        os.close(directory)
+                os.unlink(path)
+        raise
     return sock, (found.st_dev, found.st_ino)
 
 
@@ -88,24 +83,41 @@ def remove(path: str, inode: Inode) -> None:
             os.unlink(path)
 
 
-def _clear(path: str) -> None:
-    """See that nobody listens at the path, and that there is nothing but an old socket. Raises OSError."""
+@contextmanager
+def _cleared(path: str) -> Iterator[None]:
+    """See that nobody listens at the path, and remove an old socket, or a link. Its inode stays taken meanwhile, so
+    that whoever made it does not mistake the new one for it. Raises OSError."""
     try:
-        mode = os.lstat(path).st_mode
+        old = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _clear(path)
+        yield
+    finally:
+        os.close(old)
+
+
+def _clear(path: str) -> None:
+    try:
+        facts = os.lstat(path)
     except FileNotFoundError:
         return
-    if stat.S_ISLNK(mode):
-        return  # rename will replace the link, not what it points to
-    if not stat.S_ISSOCK(mode):
-        raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        code = probe.connect_ex(path)
-    if code in {0, errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE}:  # EAGAIN: it listens, and its queue is full
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    if code == errno.ECONNREFUSED:
+    if not stat.S_ISLNK(facts.st_mode):
+        if not stat.S_ISSOCK(facts.st_mode):
+            raise OSError(errno.ENOTSOCK, "it exists and is not a socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            code = probe.connect_ex(path)
+        if code in {0, errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE}:  # EAGAIN: it listens, and its queue is full
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        unfinished = code == errno.EACCES and not facts.st_mode & 0o777 and facts.st_uid == os.geteuid()
+        if code == errno.ENOENT:
+            return
+        if code != errno.ECONNREFUSED and not unfinished:  # unfinished: whoever made it was killed before it listened
+            raise OSError(code, os.strerror(code))
         logger.warning("Unlinking stale socket %s", path)
-    elif code != errno.ENOENT:
-        raise OSError(code, os.strerror(code))
+    os.unlink(path)
 
 
 def bind_inet(

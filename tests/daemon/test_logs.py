@@ -133,7 +133,7 @@ async def test_auto_and_none(place: Path) -> None:
 async def test_auto_logs_are_for_nobody_else(place: Path) -> None:
     """They are in /tmp, as a rule; supervisord's have the mode of mkstemp(3)."""
     async with opened(place) as logs:
-        limits = {"stdout_logfile_maxbytes": 10, "stdout_logfile_backups": 1}
+        limits: dict[str, Any] = {"stdout_logfile_maxbytes": 10, "stdout_logfile_backups": 1}
         process = logs.open(program(place, stdout_logfile=AUTO, stderr_logfile=None, **limits))
         await run(process, "echo some; echo more; echo and more")
         files = [*place.glob("web-stdout*")]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from supervise.system import bind
 from supervise.system.bind import OwnerError, bind_inet, bind_unix, is_at, protect, remove
 from tests.tools import free_ports, need_root
 
@@ -29,7 +30,8 @@ def test_mode_file_and_removal(tmp_path: Path) -> None:
     sock, inode = bind_unix(str(path), mode=0o621, owner=None, backlog=5)
     with sock:
         assert stat.S_IMODE(path.stat().st_mode) == 0o621
-        assert os.listdir(tmp_path) == ["s"]  # nothing of the private name is left
+        assert os.listdir(tmp_path) == ["s"]
+        assert sock.getsockname() == str(path), "programs that are given it say where they listen"
         assert reachable(path)
         assert is_at(str(path), inode)
     remove(str(path), inode)
@@ -51,6 +53,34 @@ def test_a_stale_file_is_replaced_and_another_is_not(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
     assert refusal(tmp_path / ("x" * 100)) == errno.ENAMETOOLONG
     assert refusal(tmp_path / "missing" / "s") == errno.ENOENT
+
+
+def test_nobody_can_connect_before_it_is_protected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is killed at that moment leaves a file that is replaced, also by one whom permissions keep out."""
+    path = tmp_path / "s"
+
+    def killed(place: str, *_: object) -> None:
+        assert stat.S_IMODE(os.lstat(place).st_mode) == 0
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bind, "protect", killed)
+        patched.setattr(os, "unlink", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            bind_unix(str(path), mode=0o700, owner=None, backlog=5)
+    need_root()
+    os.chown(path, 12345, -1)
+    os.chown(tmp_path, 12345, -1)
+    back = Path.cwd()
+    os.chdir(tmp_path)  # those above it are root's alone
+    os.seteuid(12345)
+    try:
+        sock, _ = bind_unix("s", mode=0o700, owner=None, backlog=5)
+        with sock:
+            assert reachable(Path("s"))
+    finally:
+        os.seteuid(0)
+        os.chdir(back)
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
@@ -98,7 +128,7 @@ def test_without_descriptors_nothing_is_left(tmp_path: Path) -> None:
     probe = os.dup(0)
     os.close(probe)
     before = os.listdir("/proc/self/fd")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 1, hard))  # one more, for the directory
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 1, hard))  # one more, for the socket
     try:
         assert refusal(tmp_path / "s") == errno.EMFILE
     finally:
