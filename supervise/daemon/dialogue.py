@@ -204,6 +204,8 @@ class Dialogue:
         name, pid = self._process.name, self._process.machine.pid
         if self._gone or self.item is not item or pid is None:
             return
+        if self._unsent:  # it was rejected, and is being sent again
+            return
         waiting = [] if pending(self._stdin) else [each for each in readers(self._inodes[0]) if waits_for_stdin(each)]
         if self.machine.said or pending(self._stdout):  # looked at last: it answers before it waits for another event
             return

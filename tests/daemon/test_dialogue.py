@@ -12,6 +12,7 @@ from supervise.core.events import RemoteCommunication, State
 from supervise.daemon import dialogue as module
 from supervise.daemon.supervisor import Supervisor
 from supervise.system.blocked import waits_for_stdin
+from supervise.system.pipes import pending
 from tests.daemon.listening import events, listener, listening, pool, types, wiring
 from tests.daemon.running import eventually, process, reach, run
 from tests.tools import wait_for
@@ -401,6 +402,24 @@ def test_a_listener_that_has_just_answered_does_not_wait_for_more(tmp_path: Path
             publish(supervisor, "wörld")
             await eventually(lambda: got(tmp_path) == ["héllo", "wörld"])
             assert not one.characters
+
+    run(story)
+
+
+def test_an_event_that_is_being_written_is_not_added_to(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with listening(tmp_path, pool(listener(tmp_path), **REMOTE)) as supervisor:
+            await eventually(lambda: wiring(supervisor).state.name == "READY")
+            one, pid = wiring(supervisor), process(supervisor, "l:l").machine.pid
+            publish(supervisor, data := "é" * 500_000)
+            assert one._run is not None
+            assert one.item is not None
+            stdin = one._run._stdin
+            wait_for(lambda: pid is not None and pending(stdin) == 0 and waits_for_stdin(pid))  # the loop stands still
+            one._run._suspect(one.item, 0.25)  # as after its first sending, if it has been rejected
+            publish(supervisor, "b")
+            await eventually(lambda: len(got(tmp_path)) == 2)
+            assert got(tmp_path) == [data, "b"]
 
     run(story)
 
