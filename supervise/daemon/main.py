@@ -194,7 +194,10 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
                 make_good(supervisor)
             commands.stdins.resume(supervisor.processes())
             reaper.reap()
-        ending = asyncio.ensure_future(Unclaimed(supervisor.logs, supervisor.memory).end(supervisor.trees))
+        unclaimed = Unclaimed(supervisor.logs, supervisor.memory)
+        ending = asyncio.ensure_future(unclaimed.end(supervisor.trees))
+        if unclaimed:
+            supervisor.spawning.follow(ending)
         supervisor.logs.unfinished.settle()
         ground.handover.close()
         if ground.handover.facts.get("ending"):

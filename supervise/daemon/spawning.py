@@ -2,13 +2,15 @@
 
 import asyncio
 import errno
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
 
 from supervise.config.model import ProgramConfig, UserEnv
+from supervise.core.events import State
 from supervise.daemon.logs import Logs
-from supervise.daemon.memory import Memory
+from supervise.daemon.memory import Memory, fingerprint
 from supervise.daemon.process import Process
 from supervise.daemon.sockets import Sockets
 from supervise.daemon.trees import Trees
@@ -19,6 +21,8 @@ from supervise.system.environment import environment
 from supervise.system.forking import Forker
 from supervise.system.reap import Reaper
 from supervise.system.spawn import Child, SpawnError, changes_user, lookup, spawn
+
+log = logging.getLogger("supervise")
 
 SLICE = 0.005  # seconds of spawning at a time, before the loop may look at other things
 
@@ -41,6 +45,8 @@ class Spawning:
         self._accounts = Accounts()
         self._following = False  # whether the forker has been made like us in this slice
         self._queue: deque[Process] = deque()
+        self._ending: asyncio.Future[None] | None = None  # of what may be the same as what is to be spawned
+        self._held: set[asyncio.Task[None]] = set()
         self._environ = dict(os.environ)  # which nobody changes; reading it there decodes every name and value
 
     def add(self, process: Process) -> None:
@@ -51,6 +57,25 @@ class Spawning:
         self._queue.append(process)
         if changes_user(process.config) and os.geteuid() == 0:
             self._forker.begin()
+
+    def follow(self, ending: "asyncio.Future[None]") -> None:
+        """Until this is done, leftovers of an earlier daemon are being ended, and no program may run twice: what has
+        never run as it is configured could be one of them under another name, and waits. What ran goes on."""
+        self._ending = ending
+
+    def _is_to_wait(self, process: Process) -> bool:
+        if self._ending is None or self._ending.done():
+            return False
+        return process.made_from != fingerprint(process.config)
+
+    async def _hold(self, process: Process) -> None:
+        """Until the leftovers have ended, or it is not to be started any more."""
+        assert self._ending is not None
+        log.info("%s is started when what an earlier daemon left has ended", process.namespec)
+        stopped = asyncio.ensure_future(process.until(lambda: process.state is not State.STARTING))
+        await asyncio.wait((self._ending, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        self.add(process)
 
     async def settled(self, seconds: float) -> None:
         """Wait until nothing is left to be spawned, but not longer."""
@@ -65,8 +90,13 @@ class Spawning:
             with self._logs.pump.gathered():
                 while self._queue:
                     process = self._queue.popleft()
-                    if not process.removed:
-                        self._act(process)
+                    if process.removed:
+                        continue
+                    if process.state is State.STARTING and self._is_to_wait(process):
+                        self._held.add(task := self._loop.create_task(self._hold(process)))
+                        task.add_done_callback(self._held.discard)
+                        continue
+                    self._act(process)
                     if self._loop.time() > until:
                         break
         finally:  # a fault of ours with one program must not keep others waiting
@@ -92,6 +122,8 @@ class Spawning:
             raise SpawnError("fork", why.errno, f"too many open files to spawn '{process.name}'") from None
 
     def _start(self, process: Process, serverurl: str | None) -> tuple[Child, int | None]:
+        if process.state is not State.STARTING and self._is_to_wait(process):
+            raise ValueError("it was stopped before it was spawned")
         config = process.config
         filename, argv = lookup(config, self._environ.get("PATH"))
         account = self._account(config)

@@ -30,6 +30,10 @@ class Unclaimed:
             key = record["group"], record["name"]
             self._logs[key] = _resumed(logs, memory, record, programs.get(key))
 
+    def __bool__(self) -> bool:
+        """Whether there may be anything."""
+        return bool(self._records)
+
     async def end(self, trees: Trees) -> None:
         """End it (see `leftovers.end`), and forget what has ended when its last output is in its logs. Never raises."""
         await leftovers.end(self._records, trees, self._over, self._groups, self._memory.handover)

@@ -12,6 +12,7 @@ import pytest
 from supervise.config.model import StopScope
 from supervise.core.events import Start, State
 from supervise.daemon import spawning
+from supervise.daemon.memory import fingerprint
 from supervise.daemon.process import Process
 from supervise.daemon.spawning import Spawning
 from supervise.daemon.supervisor import Supervisor
@@ -183,5 +184,29 @@ def test_only_root_has_a_use_for_a_forker(tmp_path: Path) -> None:
             finally:
                 os.seteuid(0)
             assert supervisor.spawning._forker._link is None
+
+    run(story)
+
+
+def test_what_could_be_a_leftover_waits_for_its_end(tmp_path: Path) -> None:
+    """What has never run as it is configured; who is stopped meanwhile does not wait, nor what did run."""
+
+    async def story() -> None:
+        names = ("new", "stopped", "old")
+        programs = [group(sh(name, "exec sleep 1000")) for name in names]
+        async with supervising(tmp_path, *programs) as supervisor:
+            new, stopped, old = (process(supervisor, name) for name in names)
+            old.made_from = fingerprint(old.config)
+            ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            supervisor.spawning.follow(ending)
+            for one in (new, stopped, old):
+                supervisor.tell(one, Start())
+            await reach(supervisor, "old", State.RUNNING)
+            await supervisor.stop([stopped])
+            assert (stopped.started, new.started, new.state) == (0.0, 0.0, State.STARTING)
+            ending.set_result(None)
+            await reach(supervisor, "new", State.RUNNING)
+            supervisor.tell(stopped, Start())
+            await reach(supervisor, "stopped", State.RUNNING)
 
     run(story)

@@ -662,6 +662,47 @@ def test_a_group_that_was_removed_is_back_though_all_that_begins_anew_is_cut_off
     assert daemon.wait_state("web", "RUNNING")
 
 
+ONE_AT_A_TIME = """
+[program:{name}]
+command = bash -c 'mkdir {place}/lock || echo twice >> {place}/twice; trap "touch {place}/asked" TERM; \
+until test -e {place}/asked -a -e {place}/go; do sleep 0.05; done; rmdir {place}/lock'
+process_name = {process}
+stopwaitsecs = 1000
+startsecs = 0
+autorestart = false
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "upgrade"])
+@pytest.mark.parametrize("edit", ["renamed", "regrouped", "process"])
+def test_another_name_is_not_another_copy(supervisors: Supervisors, edit: str, how: str) -> None:
+    """What is not configured any more is ended before anything new is started, while the rest goes on."""
+
+    def programs(name: str = "old", process: str = "old") -> str:
+        return PROGRAMS + ONE_AT_A_TIME.replace("{name}", name).replace("{process}", process)
+
+    daemon = supervisors.start("supervise", programs())
+    old, cat = (daemon.wait_state(name, "RUNNING")["pid"] for name in ("old", "cat"))
+    wait_for((daemon.place / "lock").exists)
+    changed = {"renamed": programs("new", "new"), "process": programs(process="new")}
+    daemon.configure(changed.get(edit, programs() + "[group:new]\nprograms = old\n"))
+    if how == "kill":
+        daemon = supervisors.another(daemon)
+    else:
+        assert daemon.ctl("upgrade", "--wait").returncode == 0
+        daemon.disconnect()
+    assert daemon.info("cat")["pid"] == cat
+    name = {"renamed": "new", "regrouped": "new:old", "process": "old:new"}[edit]
+    assert daemon.wait_state(name, "STARTING")
+    wait_for((daemon.place / "asked").exists)
+    assert alive(old)
+    (daemon.place / "go").touch()
+    daemon.wait_state(name, "EXITED")
+    assert not alive(old)
+    assert not daemon.read("twice")
+    assert daemon.stop() == 0
+
+
 @pytest.mark.parametrize("configured", [True, False])
 def test_who_dies_while_ending_leftovers_does_not_forget_them(supervisors: Supervisors, configured: bool) -> None:
     deaf = """
