@@ -34,11 +34,12 @@ class Transit:
 
     def _open(self, directory: str) -> None:
         self._files = self._files_in(directory)
-        entries = [entry for file in self._files for entry in file.found]
-        entries.sort(key=lambda entry: int(entry.facts["number"]))
+        # By number: of a daemon that died at this very place, some are in both.
+        numbered = {int(entry.facts["number"]): entry for file in self._files for entry in file.found}
+        entries = [numbered[number] for number in sorted(numbered)]
         self._files[0].rewrite(entries)
         self._files[1].clear()
-        self._count = max((int(entry.facts["number"]) for entry in entries), default=0)
+        self._count = max(numbered, default=0)
         for facts, data in entries:
             kind = KINDS[facts["kind"]]
             self.found.append(kind(facts["group"], facts["name"], facts["pid"], facts["channel"], data))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervise.core.events import Communication, Output
-from supervise.daemon.transit import Transit, forget_all
+from supervise.daemon.transit import PREFIX, Transit, forget_all
 
 ONE = Output("g", "n", 7, "stdout", b"one\n")
 TWO = Communication("g", "n", 0, "stderr", b"\0two")
@@ -41,6 +41,20 @@ def test_it_is_found_until_it_has_been_delivered(tmp_path: Path) -> None:
     assert transit.found == []
     transit.close(remove=True)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_in_both_files_is_found_once(tmp_path: Path) -> None:
+    """A daemon has died when it had put all into the first, before it had cleared the second."""
+    transit = Transit(str(tmp_path))
+    transit.add(ONE)
+    transit.turn()
+    transit.add(TWO)
+    transit.close(remove=False)
+    second = tmp_path / f"{PREFIX}1"
+    content = second.read_bytes()
+    assert found(tmp_path) == [ONE, TWO]
+    second.write_bytes(content)
+    assert found(tmp_path) == [ONE, TWO]
 
 
 def test_the_order_is_kept_over_a_death(tmp_path: Path) -> None:
