@@ -53,6 +53,7 @@ class Channel:
         "path",
         "sink",
         "strip",
+        "unheard",
         "unread",
         "written",
     )
@@ -70,6 +71,7 @@ class Channel:
         self.copied = ""  # with loglevel debug the output is copied to the main log under this name
         self.old: list[Former] = []  # of earlier runs, oldest first; both threads use it, by atomic operations
         self.unread = 0  # pipes of earlier runs that were too many
+        self.unheard = ""  # why what the present run writes cannot be read
         self._dropped = 0
         self._live: tuple[Live, ...] = ()
         self._ring = bytearray()
@@ -81,7 +83,7 @@ class Channel:
         """Why output is not written at present, or some of it not read any more; "" if all is well."""
         problem = self.sink.problem if self.sink is not None else ""
         unread = f"{self.unread} pipes of processes of earlier runs are no longer read" if self.unread else ""
-        return problem or (self.lines.problem if self.lines is not None else "") or unread
+        return self.unheard or problem or (self.lines.problem if self.lines is not None else "") or unread
 
     @property
     def dropped(self) -> int:
@@ -129,9 +131,18 @@ class Channel:
 
     def begin(self) -> None:
         """A new run of the program begins: `run_ring` starts empty."""
+        self.unheard = ""
         self.begun = self._passed
         if self.lines is not None:
             self.lines.pid = 0
+
+    def cut_off(self, pid: int) -> None:
+        """A daemon before us has started the present run, and its pipe is out of our reach: say so until the next."""
+        self.unheard = (
+            f"the {self.name} of pid {pid} cannot be read since the daemon that started it was killed, and once a pipe"
+            f" is full of it the program hangs: restart it; with --respawn the pipe would have been kept"
+        )
+        log.critical("%s: %s", self.namespec, self.unheard)
 
     def run_ring(self) -> bytes:
         """The last bytes that the present run has written, RING of them at most."""

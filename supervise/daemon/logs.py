@@ -244,22 +244,27 @@ class ProcessLogs:
         inodes: Mapping[str, Sequence[int]],
         find: Callable[[int], int | None],
         files: Mapping[str, Target] | None = None,
-    ) -> None:
+    ) -> list[Channel]:
         """Read on from the pipes of a daemon before us, as `inodes` and `files` told; `find` opens one, or has None.
 
         All of them, whatever is configured by now: who writes into a pipe that nobody reads hangs in the end.
+        Returns the channels whose present run has a pipe that could not be opened.
         """
         current: list[ChildPipe] = []
+        missing: list[Channel] = []
         channels = {channel.name: channel for channel in self.channels}
         for name, pipes in inodes.items():
             for number, inode in reversed(list(enumerate(pipes))):  # earlier runs come first
                 fd, steps = find(inode), self._logs.unfinished.of(inode)
+                if fd is None and number == 0:
+                    missing.append(channels.get(name, self.stdout))
                 if fd is not None or steps:
                     if name not in channels:
                         channels[name] = self._formerly(name, (files or {}).get(name))
                     pipe = ChildPipe(self._pump, channels[name], -1 if fd is None else fd, inode, steps)
                     (channels[name].old if number else current).append(pipe)
         self._current = tuple(current)
+        return missing
 
     def _formerly(self, name: str, file: Target | None) -> Channel:
         """A channel that is not configured any more, for what is still written there: to the file that it had."""
@@ -348,7 +353,6 @@ class ProcessLogs:
         channels = (*self.channels, *self._former)
         pipes = (*self._current, *(pipe for channel in channels for pipe in list(channel.old)))
         self._current = ()
-
         self._pump.call(partial(finish, self._pump, pipes))
         for channel in channels:
             if channel.sink is not None:

@@ -23,7 +23,7 @@ from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
-from supervise.system.handover import Handover
+from supervise.system.handover import Handover, is_hidden
 from supervise.system.journal import (
     SCHEMA,
     InUseError,
@@ -263,7 +263,7 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         for old, new, *rest in record.get("untold", ())
     )
     pipes = pipes_of(record, spoken=process.wiring is None)
-    process.logs.resume(pipes, handover.pipe, record.get("files"))
+    missing = process.logs.resume(pipes, handover.pipe, record.get("files"))
     if machine.pid is not None:
         stdin = record.get("stdin")
         if stdin is None:
@@ -277,6 +277,9 @@ def fingerprint(config: ProgramConfig) -> int:
     """A number for the options that a process can only be given at its start; never 0.
 
     Options of which nobody makes use do not count, so that a version with more of them comes to the same number.
+        if missing and is_alive(process) and is_hidden(machine.pid):  # else it has closed them
+            for channel in missing:
+                channel.cut_off(machine.pid)
     """
     given = [(name, getattr(config, name)) for name in AT_ITS_START if getattr(config, name) != DEFAULTS.get(name)]
     return zlib.crc32(repr(given).encode()) or 1

@@ -8,11 +8,14 @@ signal a thread that has his file system ID, as he could one that has his real I
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 # setgroups(2), by its number: the function of the C library changes all threads.
 SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "loongarch64": 159, "ppc64le": 81, "s390x": 206}
+T = TypeVar("T")
+
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 4  # linux/prctl.h
 
 
@@ -37,6 +40,19 @@ def files_as(uid: int, gid: int, groups: Sequence[int]) -> Iterator[None]:
             libc.setfsuid(0)
             libc.setfsgid(os.getegid())
             _set_groups(libc, number, own)
+
+
+def look_into(pid: int | str, look: Callable[[], T]) -> T:
+    """Look at what a process has open (proc_pid_fd(5)), as its own user where we may not: root without CAP_SYS_PTRACE,
+    as in most containers. Raises what `look` raises; PermissionError where that user may not either."""
+    try:
+        return look()
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+        owner = os.stat(f"/proc/{pid}")
+        with files_as(owner.st_uid, owner.st_gid, ()):
+            return look()
 
 
 def _set_groups(libc: ctypes.CDLL, number: int, groups: Sequence[int]) -> None:

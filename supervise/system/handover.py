@@ -17,9 +17,11 @@ They reach us by inheritance (`bequest`: an upgrade in place, or the keeper) or 
 import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from supervise.system.bequest import duplicate, inherit, move
+from supervise.system.fsuser import look_into
 from supervise.system.pidfd import exit_status
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
@@ -130,7 +132,7 @@ class Handover:
             return fd
         for path in self._holders(inode):
             with suppress(OSError):  # it has just closed it
-                fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = look_into(path.split("/")[2], partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
                 if os.fstat(fd).st_ino == inode:
                     return fd
                 os.close(fd)
@@ -226,9 +228,26 @@ def pipes_in_use() -> Iterator[tuple[int, str]]:
     for pid in os.listdir("/proc"):
         if pid.isdecimal():
             with suppress(OSError):
-                for number in os.listdir(f"/proc/{pid}/fd"):
-                    path = f"/proc/{pid}/fd/{number}"
-                    with suppress(OSError):
-                        target = os.readlink(path)
-                        if target.startswith("pipe:["):
-                            yield int(target[6:-1]), path
+                yield from look_into(pid, partial(_pipes_of, pid))
+
+
+def _pipes_of(pid: str) -> list[tuple[int, str]]:
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{number}"
+        with suppress(FileNotFoundError):  # it has just been closed
+            target = os.readlink(path)
+            if target.startswith("pipe:["):
+                found.append((int(target[6:-1]), path))
+    return found
+
+
+def is_hidden(pid: int) -> bool:
+    """Whether we may not look at what that process has open. (It is not dumpable, prctl(2), and we lack a right.)"""
+    try:
+        look_into(pid, partial(_pipes_of, str(pid)))
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -2,11 +2,12 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
 from tests.daemons import Supervisors, sleepers
-from tests.tools import alive, wait_for
+from tests.tools import alive, need, need_root, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -103,4 +104,46 @@ def test_who_is_not_continued_is_read_until_it_has_ended(supervisors: Supervisor
     said = len(lines) - 60000
     assert said >= int(count.read_text() or 0)
     assert lines == [f"line {number}" for number in range(1, said + 1)] + [str(number) for number in range(1, 60001)]
+    assert daemon.stop() == 0
+
+
+# A root as in most containers, which may not look into processes of others; see `system.fsuser`.
+WEAKER = ("--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+
+
+def test_a_root_that_may_not_look_into_others(supervisors: Supervisors) -> None:
+    need_root()
+    weaker = (need("setpriv"), *WEAKER)
+    programs = APART + "user = nobody\n"
+    daemon = supervisors.start("supervise", programs.replace("touch {place}/", "echo "), prefix=weaker)
+    pid = daemon.wait_state("a", "RUNNING")["pid"]
+    daemon.stop(signal.SIGKILL)
+    daemon = supervisors.run("supervise", daemon.config, daemon.place, prefix=weaker)
+    (daemon.place / "go-1").touch()
+    wait_for(lambda: daemon.read("out").endswith("done-1\n"))
+    assert len(daemon.read("err")) == MUCH
+    assert daemon.info("a")["pid"] == pid
+    assert "cannot be read" not in daemon.log
+    assert daemon.stop() == 0
+
+
+def test_a_pipe_that_is_out_of_reach(supervisors: Supervisors) -> None:
+    """Nobody may look into a process that is not dumpable (prctl(2)): then somebody is told, until it is restarted."""
+    need_root()
+    weaker = (need("setpriv"), *WEAKER)
+    hides = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print(1, flush=True); time.sleep(1000)"
+    programs = f"[program:hides]\ncommand = {sys.executable} -c '{hides}'\nstartsecs = 0\n"
+    programs += "stdout_logfile = {place}/log\nredirect_stderr = true\n"
+    daemon = supervisors.start("supervise", programs, prefix=weaker)
+    pid = daemon.wait_state("hides", "RUNNING")["pid"]
+    wait_for(lambda: daemon.read("log") == "1\n")
+    daemon.stop(signal.SIGKILL)
+    daemon = supervisors.run("supervise", daemon.config, daemon.place, prefix=weaker)
+    assert daemon.info("hides")["pid"] == pid
+    said = f"the stdout of pid {pid} cannot be read since the daemon that started it was killed"
+    assert f"CRIT hides: {said}" in daemon.log
+    assert said in daemon.ctl("explain", "hides").stdout
+    assert f"log: {said}" in daemon.ctl("status", "--wide").stdout
+    assert daemon.ctl("restart", "hides").returncode == 0
+    assert said not in daemon.ctl("status", "--wide").stdout
     assert daemon.stop() == 0

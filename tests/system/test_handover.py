@@ -1,5 +1,6 @@
 """Descriptors from one daemon to the next, each under its name."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -10,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from supervise.system.bequest import LOWEST
-from supervise.system.handover import ENDS_KEPT, Handover, passed, pipes_in_use, put_back
+from supervise.system.handover import ENDS_KEPT, Handover, is_hidden, passed, pipes_in_use, put_back
 from supervise.system.journal import start_time
 from supervise.system.pidfd import exit_status
-from tests.tools import ROOT
+from tests.tools import ROOT, need, need_root
 
 
 @contextmanager
@@ -207,3 +208,31 @@ def test_inherited_descriptors_get_their_numbers_back(tmp_path: Path) -> None:
     assert handover.held == {"fd-201": 201, "fd-200": 200}, "they stay"
     for fd in (pipe[0], 200, 201):
         os.close(fd)
+
+
+def test_whom_we_may_not_look_into() -> None:
+    """Root without CAP_SYS_PTRACE looks as the process's user; who is not dumpable is hidden even then."""
+    need_root()
+    weaker = [need("setpriv"), "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    script = (
+        "import ctypes, sys, time; ctypes.CDLL(None).prctl(4, int(sys.argv[1]), 0, 0, 0); print(1); time.sleep(1000)"
+    )
+    asks = (
+        "import sys; from supervise.system.handover import is_hidden; print([is_hidden(int(p)) for p in sys.argv[1:]])"
+    )
+    with contextlib.ExitStack() as running:
+        pids = []
+        for dumpable in "10":
+            command = [*weaker, sys.executable, "-u", "-c", script, dumpable]
+            child = running.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            running.callback(child.kill)
+            assert child.stdout is not None
+            child.stdout.readline()
+            pids.append(str(child.pid))
+        other = running.enter_context(subprocess.Popen(["sleep", "1000"], user="nobody", group=0, extra_groups=()))
+        running.callback(other.kill)
+        said = subprocess.run(
+            [*weaker, sys.executable, "-c", asks, *pids, str(other.pid)], stdout=subprocess.PIPE, cwd=ROOT, check=True
+        )
+        assert said.stdout == b"[False, True, False]\n"
+    assert not is_hidden(other.pid), "it is not there"
