@@ -90,7 +90,9 @@ class Api:
         json_wanted = request.raw_path.startswith(BASE)
         try:
             caller = await self._admit(request, config)
-            if request.method not in ("GET", "HEAD"):
+            if request.method in ("GET", "HEAD"):
+                await self._gate.check_host(config, request.headers)
+            else:
                 check_origin(config, request.headers, is_open=self._gate.is_open(config))
             with self._room.share():
                 response = await self._dispatch(request, caller, config)

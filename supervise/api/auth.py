@@ -121,7 +121,7 @@ def check_origin(config: ServerConfig, headers: Mapping[str, str], *, is_open: b
     host = headers.get("Host", "")
     if not host or _netloc(origin) != host.lower():
         raise Problem(403, "refused: the request comes from another site (Origin and Host differ)")
-    if config.kind == "inet" and is_open and not _is_ours(host, config):
+    if config.kind == "inet" and is_open and not is_ours(host_name(host), config):
         raise Problem(403, "refused: without a password, a browser must use this host's address or its own name")
 
 
@@ -132,9 +132,14 @@ def _netloc(url: str) -> str:
         return ""
 
 
-def _is_ours(host: str, config: ServerConfig) -> bool:
+def host_name(host: str) -> str:
+    """The name or address in a Host header, without the port."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-    name = name.strip("[]").rstrip(".").lower()
+    return name.strip("[]").rstrip(".").lower()
+
+
+def is_ours(name: str, config: ServerConfig) -> bool:
+    """Whether it is an address, or a name that no stranger can own."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -9,16 +9,20 @@
 
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from supervise.api.auth import CHALLENGE, Caller, credentials, peer, peer_groups
+from supervise.api.auth import CHALLENGE, Caller, credentials, host_name, is_ours, peer, peer_groups
 from supervise.api.logins import SECONDS, Logins
 from supervise.api.problem import Problem
 from supervise.config import passwords
 from supervise.config.model import Role, ServerConfig, UserConfig
+from supervise.daemon.aside import Aside, Busy
+
+RESOLVER_SECONDS = 10.0
 
 log = logging.getLogger("supervise")
 
@@ -36,6 +40,7 @@ class Gate:
         self._ask_locals = ask_locals
         self._users: dict[str, UserConfig] = {}
         self._logins = Logins[Role]()
+        self._aside, self._full_name = Aside(1, waiting=16), ""
 
     def use(self, users: Iterable[UserConfig]) -> None:
         """Know these users from now on."""
@@ -47,6 +52,7 @@ class Gate:
     def close(self) -> None:
         """Stop comparing passwords."""
         self._logins.close()
+        self._aside.close()
 
     def is_open(self, server: ServerConfig) -> bool:
         """Whether it asks nobody for anything."""
@@ -54,6 +60,28 @@ class Gate:
 
     def _knows_names(self, server: ServerConfig) -> bool:
         return bool(server.username or self._users or server.pam_service)
+
+    async def check_host(self, server: ServerConfig, headers: Mapping[str, str]) -> None:
+        """Show nothing to a browser that asks by a name which may be a stranger's. Raises Problem 403.
+
+        That one can make it point here (DNS rebinding), and a page of his could then read all. Browsers say by which
+        name they ask, but when they only read, not for which site; so the same goes for everybody who reads. Where a
+        password or a certificate is needed, such a browser has none.
+        """
+        if server.kind != "inet" or server.certfile or not self.is_open(server):
+            return
+        name = host_name(headers.get("Host", ""))
+        if name and not is_ours(name, server) and not await self._is_full_name(name):
+            raise Problem(403, "refused: without a password, ask for this host's address or its own name")
+
+    async def _is_full_name(self, name: str) -> bool:
+        if name.partition(".")[0] != socket.gethostname().partition(".")[0].lower():
+            return False  # nor need a resolver be asked
+        try:
+            self._full_name = self._full_name or (await self._aside.run(socket.getfqdn, RESOLVER_SECONDS)).lower()
+        except (Busy, OSError):  # or TimeoutError
+            return False
+        return name == self._full_name
 
     async def admit(self, server: ServerConfig, headers: Mapping[str, str], sock: Any, address: object) -> Caller:
         """The caller with a role. Raises Problem 401, 403, 429, 503."""

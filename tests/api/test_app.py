@@ -159,6 +159,20 @@ def test_a_name_that_anybody_may_own_needs_a_password(daemon: Daemon, ports: lis
     assert ask(ports[1], "POST", "/RPC2", STATE, Authorization=basic("user:thepassword"), **headers)[0] == 200
 
 
+@pytest.mark.parametrize("path", [*(path for method, path in PATHS if method == "GET"), "/api/v1/config"])
+def test_nor_is_anything_shown_under_such_a_name(daemon: Daemon, ports: list[int], path: str) -> None:
+    for method in ("GET", "HEAD"):
+        assert ask(ports[0], method, path, Host="supervise.example.com:9001")[0] == 403
+    if path == "/api/v1/config":
+        known = basic("user:thepassword")
+        assert ask(ports[1], "GET", path, Authorization=known, Host="supervise.example.com")[0] == 200
+        assert ask(ports[0], "GET", path, Host="localhost:9001")[0] == 200
+
+
+def test_clients_that_are_no_browsers_call_by_any_name(daemon: Daemon, ports: list[int]) -> None:
+    assert ask(ports[0], "POST", "/RPC2", STATE, Host="supervise.example.com:9001")[0] == 200
+
+
 # Those who do not behave
 
 

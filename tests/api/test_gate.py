@@ -63,6 +63,40 @@ async def refused(gate: Gate, config: ServerConfig, headers: dict[str, str], soc
     return caught.value
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "localhost:9001",
+        "LOCALHOST",
+        "192.0.2.1:9001",
+        "[2001:db8::1]:9001",
+        "box",
+        "box.local",
+        "named.example.com:80",
+    ]
+    + [name() for name in (socket.gethostname, socket.getfqdn)],
+)
+def test_names_of_this_machine(host: str) -> None:
+    run(lambda gate: gate.check_host(server(host="named.example.com"), {"Host": host} if host else {}))
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:9001", f"{socket.gethostname()}.evil.example", "192.0.2.1.evil.example"]
+)
+def test_names_that_may_be_anybodys(host: str) -> None:
+    async def story(gate: Gate) -> None:
+        with pytest.raises(Problem, match="without a password") as caught:
+            await gate.check_host(server(), {"Host": host})
+        assert caught.value.status == 403
+        for config in (server(username="u", password="p"), server("unix"), server(certfile="/c", keyfile="/k")):
+            await gate.check_host(config, {"Host": host})
+        gate.use([ANN])
+        await gate.check_host(server(), {"Host": host})
+
+    run(story)
+
+
 def test_a_server_that_names_nobody_is_open(sock: socket.socket) -> None:
     async def story(gate: Gate) -> None:
         for config, connection in ((server(), None), (server("unix"), sock)):
