@@ -213,6 +213,6 @@ def _summary(result: Any) -> str:
 
 
 def _shown(data: bytes) -> str:
-    head = data.partition(b"<params")[0]  # no arguments: nobody knows which of them are secret
+    head = data.partition(b"<value")[0]  # no arguments: nobody knows which of them are secret
     text = head if len(head) <= 300 else head[:297] + b"..."
     return repr(text.decode(errors="backslashreplace"))  # 'text', not b'text': supervisord's line

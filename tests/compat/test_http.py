@@ -152,13 +152,13 @@ PARAM = b"<methodCall><methodName>supervisor.getPID</methodName><params>%s</para
     ],
 )
 def test_what_is_no_call(pair: Pair, body: bytes) -> None:
-    """The status, and the line in the main log."""
+    """The status, and the line in the main log; ours shows no argument, since it may be secret."""
 
     def post(daemon: Daemon) -> Any:
         before = len(daemon.log)
         status = daemon.request("POST", "/RPC2", body, XML)[0]
         found = wait_for(lambda: re.search(r"ERRO XML-RPC request data .* is invalid: .*\n", daemon.log[before:]))
-        return [status, found[0]]
+        return [status, re.sub(r"<value>.*' is", "' is", found[0])]
 
     pair.agree(post)
 
