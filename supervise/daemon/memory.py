@@ -21,6 +21,7 @@ from supervise.core.events import State, StateChanged
 from supervise.core.process import ProcessMachine
 from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
+from supervise.daemon.records import flaw
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover, is_hidden
@@ -42,6 +43,7 @@ log = logging.getLogger("supervise")
 
 MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
 FACTS = ("started", "stopped", "restarts", "made_from", "owed", "start_time", "seen")
+DAMAGED = "%s damaged (%s): there may be programs running that this daemon does not know, and starts once more"
 REASON = 300  # characters of a reason that are kept
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ProgramConfig)}
 AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]
@@ -67,6 +69,10 @@ class Memory:
         self._dismissed: dict[str, int] = {}  # slots of groups
         if journal is not None:
             for slot, record in journal.records.items():
+                if wrong := flaw(record):
+                    log.critical(DAMAGED, f"the record of {record.get('name')} in {journal.path} is", wrong)
+                    journal.free(slot)
+                    continue
                 if "dismissed" in record:
                     self._dismissed[record["group"]] = slot
                     continue

@@ -249,6 +249,25 @@ def test_a_record_that_cannot_be_read_is_told(supervisors: Supervisors) -> None:
     assert alive(pid)
 
 
+@pytest.mark.parametrize("fields", [{"state": "PAUSED"}, {"state": 12345}, {"pid": "abc"}, {"deadline": "soon"}])
+@pytest.mark.parametrize("policy", ["adopt", "stop"])
+def test_a_record_that_means_nothing_is_told(supervisors: Supervisors, fields: dict[str, object], policy: str) -> None:
+    """Though its checksum is right."""
+    daemon, pid = left_behind(supervisors)
+    with edited(daemon) as journal:
+        pids = {record["name"]: record["pid"] for record in journal.records.values()}
+        for slot, record in journal.records.items():
+            if record["name"] == "cat":
+                journal.write(slot, {**record, **fields})
+    daemon.configure(PROGRAMS, f"on_leftover = {policy}")
+    other = again(supervisors, daemon)
+    other.wait_log(f"the record of cat in {state_of(other)} is damaged ({next(iter(fields))} is ")
+    assert (other.wait_state("idle", "RUNNING")["pid"] == pids["idle"]) is (policy == "adopt")
+    assert other.wait_state("cat", "RUNNING")["pid"] != pid
+    assert alive(pid)
+    assert other.stop() == 0
+
+
 def test_without_a_header_it_is_refused(supervisors: Supervisors) -> None:
     daemon, pid = left_behind(supervisors)
     damage(daemon, 0, (0, 1))

@@ -1,0 +1,86 @@
+"""Whether a record of the journal is what it should be, before anybody is signalled because of it.
+
+Its checksum says that it was written whole, not by whom: another version, or somebody who tried to help. A field that
+is not known here, or is not there, is no flaw, since other versions know more or less of a process.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from supervise.core.events import State
+from supervise.system.journal import Record
+
+Check: TypeAlias = Callable[[Any], bool]
+
+STATES = frozenset(map(int, State))
+FIRST_PID = 2  # of what can be a program: less than 1 would mean a group, or everybody
+
+
+def flaw(record: Record) -> str:
+    """What is wrong with it, as words for the log; "" if nothing is."""
+    for name in ("group", "name"):
+        if not _text(record.get(name)):
+            return f"{name} is {record.get(name)!r:.40}"
+    wrong = [name for name, check in SHAPES.items() if name in record and not check(record[name])]
+    return ", ".join(f"{name} is {record[name]!r:.40}" for name in wrong)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _pid(value: Any) -> bool:
+    return isinstance(value, int) and value >= FIRST_PID
+
+
+def _state(value: Any) -> bool:
+    return isinstance(value, int) and value in STATES
+
+
+def _perhaps(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _row(*checks: Check) -> Check:
+    def check(value: Any) -> bool:
+        if not isinstance(value, list) or len(value) != len(checks):
+            return False
+        return all(one(item) for one, item in zip(checks, value, strict=True))
+
+    return check
+
+
+def _list(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _mapping(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+SHAPES: dict[str, Check] = {
+    "state": _state,
+    "pid": _perhaps(_pid),
+    "sweeping": _perhaps(_pid),
+    "reason": _text,
+    "deadline": _perhaps(_number),
+    "status": _perhaps(_whole),
+    "stop": _row(_whole, _number, _whole, _text),
+    "pipes": _mapping(_list(_whole)),
+    "auto": _mapping(_text),
+    "files": _mapping(_row(_text, _whole, _whole)),
+    "exits": _list(_row(_number, _perhaps(_whole), _text, _whole, _number)),
+    "untold": _list(_row(_state, _state, _whole, _whole, _whole, _number)),
+    **dict.fromkeys(("start_time", "stdin", "spoken"), _perhaps(_whole)),
+    **dict.fromkeys(("since", "started", "stopped", "seen"), _number),
+    **dict.fromkeys(("wanted", "owed", "attempts", "quick_exits", "kills", "restarts", "made_from"), _whole),
+}
