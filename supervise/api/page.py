@@ -9,7 +9,7 @@ import asyncio
 import base64
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, quote
 
@@ -19,7 +19,7 @@ from supervise.api import audit, body, large
 from supervise.api.actions import REFRESH, Actions
 from supervise.api.auth import Caller, check_origin
 from supervise.api.problem import Problem
-from supervise.api.text import decode, skip_partial
+from supervise.api.text import skip_partial, slices
 from supervise.config.model import Role, ServerConfig
 from supervise.core.events import RUNNING_STATES, State
 from supervise.daemon.commands import Commands
@@ -128,19 +128,18 @@ class Page:
         name, asked = request.query.get("processname", ""), request.query.get("limit", "")
         limit = min(int(asked), MOST) if asked.isdecimal() and len(asked) < 20 else 0
         async with large.making(limit) as made:
-            text = await self._end_of(name, limit or USUAL) if name else "No process name found"
-            made.keep(page := large.cut(await asyncio.to_thread(_tail_page, name, text)))
+            text = await self._end_of(name, limit or USUAL) if name else ["No process name found"]
+            made.keep(page := await asyncio.to_thread(_tail_page, name, text))
         return large.answer(page, _HEADERS)
 
-    async def _end_of(self, name: str, limit: int) -> str:
+    async def _end_of(self, name: str, limit: int) -> Iterable[str]:
         try:
-            data = await self._commands.read_log(literal(name), "stdout", -limit, 0)
-            return await asyncio.to_thread(decode, skip_partial(data))
+            return slices(skip_partial(await self._commands.read_log(literal(name), "stdout", -limit, 0)))
         except CommandError as error:
             if error.fault is Fault.NO_FILE:
-                return f"No file for {name}"
+                return [f"No file for {name}"]
             said = f"BAD_NAME: {name}" if error.fault is Fault.BAD_NAME else str(error)
-            return f"ERROR: unexpected rpc fault [{error.code}] {said}"
+            return [f"ERROR: unexpected rpc fault [{error.code}] {said}"]
 
     def _status(self, caller: Caller, message: str) -> str:
         """The status page."""
@@ -167,8 +166,9 @@ def frame(title: str, content: str) -> str:
     )
 
 
-def _tail_page(name: str, text: str) -> bytes:
-    return frame(f"{name}: stdout", f"<pre>{html.escape(text)}</pre>\n").encode("utf-8", "replace")
+def _tail_page(name: str, text: Iterable[str]) -> list[bytes]:
+    pieces = (frame(f"{name}: stdout", "<pre>"), *map(html.escape, text), "</pre>\n")
+    return [piece.encode("utf-8", "replace") for piece in pieces]
 
 
 def _buttons(process: ProcessInfo, token: str) -> str:

@@ -1,5 +1,8 @@
 """Bytes of a log on their way to somebody who reads text: never cut inside a character."""
 
+from collections.abc import Iterator
+
+SLICE = 32 << 10  # bytes
 _CONTINUATION = range(0x80, 0xC0)
 
 
@@ -28,3 +31,12 @@ def split_partial(data: bytes) -> tuple[bytes, bytes]:
 def decode(data: bytes) -> str:
     """As text; what is not UTF-8 becomes U+FFFD."""
     return data.decode(errors="replace")
+
+
+def slices(data: bytes) -> Iterator[str]:
+    """The same, in pieces: a thread that goes through them stops others only as long as one takes."""
+    kept = b""
+    for start in range(0, len(data), SLICE):
+        whole, kept = split_partial(kept + data[start : start + SLICE])
+        yield decode(whole)
+    yield decode(kept)

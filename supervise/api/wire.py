@@ -15,10 +15,9 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 from xmlrpc.client import MAXINT, MININT, Binary, Unmarshaller
 
-from supervise.api.text import decode, split_partial
+from supervise.api.text import slices
 
 MAX_DEPTH = 64
-SLICE = 32 << 10  # bytes of a text that are rendered at once
 MAX_ELEMENTS = 50_000  # parsing that many takes about 0.1 s, and nothing else runs meanwhile
 
 # What XML 1.0 cannot carry, not even escaped: most control characters, lone surrogates, two non-characters.
@@ -148,12 +147,8 @@ def value(item: Any, *, exact: bool = False) -> str:
 
 
 def string(data: bytes) -> Pieces:
-    """The `<value>` element of a text. Made of slices, so that a thread that does it stops the others only briefly."""
-    parts, kept = [b"<value><string>"], b""
-    for start in range(0, len(data), SLICE):
-        whole, kept = split_partial(kept + data[start : start + SLICE])
-        parts.append(text(decode(whole)).encode())
-    return Pieces([*parts, decode(kept).encode(), b"</string></value>\n"])
+    """The `<value>` element of a text, in pieces."""
+    return Pieces([b"<value><string>", *(text(piece).encode() for piece in slices(data)), b"</string></value>\n"])
 
 
 def parts(item: Any) -> list[bytes]:

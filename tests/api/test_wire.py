@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervise.api import wire
+from supervise.api import text, wire
 from supervise.api.text import decode
 
 
@@ -160,11 +160,11 @@ def test_lengths_are_in_bytes() -> None:
 @given(st.binary(max_size=12))
 def test_a_text_in_slices_is_the_same_text(data: bytes) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(wire, "SLICE", 2)
+        patched.setattr(text, "SLICE", 2)
         found = wire.string(data)
     assert b"".join(found.parts).decode() == wire.value(decode(data))
     assert wire.response([found, 1]) == wire.response([decode(data), 1])
 
 
 def test_no_slice_is_large() -> None:
-    assert max(map(len, wire.string(b"&\x01\xff" * 100_000).parts)) <= 5 * wire.SLICE
+    assert max(map(len, wire.string(b"&\x01\xff" * 100_000).parts)) <= 5 * text.SLICE
