@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from supervise.config.model import Config
+from supervise.daemon import strays
 from supervise.daemon.mainlog import MainLog
 from supervise.daemon.servers import Servers
 from supervise.errors import ConfigErrors
@@ -123,7 +124,10 @@ def prepare(
     cwd, slots = os.getcwd(), Slots()  # which is to have its descriptors before anything is opened
     config = load()
     daemon = config.daemon
-    messages = [*config.messages, *raise_limits(config), _choose_user(config)]  # limits as root, who may raise them
+    limits = raise_limits(config)  # as root, who may raise them
+    if daemon.uid not in (None, os.getuid()):
+        strays.warn(config, None)  # whom only root can know of
+    messages = [*config.messages, *limits, _choose_user(config)]
     for level, text in sorted(messages, key=lambda message: -message[0]):  # supervisord: the worst first
         log.log(level, "%s", text)
     try:
@@ -136,6 +140,7 @@ def prepare(
     except (LockedError, SocketError) as error:
         raise StartError(str(error)) from None
     ground = Ground(config, load, options, main_log, handover, pidfile, servers, Starter(), True, cwd, slots)
+    strays.warn(config, ground.remembered_as)
     if handover.facts:
         _take_over(ground)
     else:

@@ -16,7 +16,7 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -141,13 +141,17 @@ class Journal:
     def _read(self) -> Iterator[tuple[int, Record]]:
         for slot in range(self._slots):
             halves = [self._map[start : start + HALF] for start in (slot * SLOT, slot * SLOT + HALF)]
-            whole = [found for half in halves if (found := parse(half)) is not None]
-            if not whole:
+            if (found := younger(halves)) is None:
                 self.damaged += all(half.strip(b"\0") for half in halves)
             else:
-                generation, record = max(whole, key=lambda half: half[0])
-                self._generations[slot] = generation
+                self._generations[slot], record = found
                 yield slot, record
+
+
+def younger(halves: Iterable[bytes]) -> tuple[int, Record] | None:
+    """The generation and the record of a slot; None if no half of it is whole."""
+    whole = [found for half in halves if (found := parse(half)) is not None]
+    return max(whole, key=lambda half: half[0], default=None)
 
 
 def parse(half: bytes) -> tuple[int, Record] | None:
@@ -164,9 +168,32 @@ def parse(half: bytes) -> tuple[int, Record] | None:
         return None
 
 
-def _open(path: str) -> int:
+def forsaken() -> Iterator[tuple[Record, Iterator[Record]]]:
+    """The header and the records of each journal of our own user, of this boot, that no daemon writes. Never raises."""
+    boot = boot_id()
+    for base in _bases():
+        if not _is_ours(base):
+            continue
+        for path in Path(base).glob(f"*/{STATE}"):
+            try:
+                fd = _open(str(path), os.O_RDONLY)
+            except JournalError:
+                continue
+            with open(fd, "rb") as file:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    data = file.read()
+                except OSError:
+                    continue
+            slots = (data[start : start + SLOT] for start in range(0, len(data), SLOT))
+            found = (younger((slot[:HALF], slot[HALF:])) for slot in slots)
+            if (header := next(found, None)) is not None and header[1].get("boot") == boot:
+                yield header[1], (record[1] for record in found if record is not None)
+
+
+def _open(path: str, how: int = os.O_RDWR | os.O_CREAT) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK, MODE)
+        fd = os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK, MODE)
     except OSError as exc:
         raise JournalError(f"{path}: {exc.strerror}") from None
     facts = os.fstat(fd)
@@ -215,23 +242,27 @@ def place(name: str) -> str:
     in XDG_RUNTIME_DIR; on a disk only where no memory will do. The login session that has started us is not the first
     choice: the next daemon may be of another one, or of none.
     """
-    euid, problems = os.geteuid(), []
-    bases = [f"/dev/shm/supervise-{euid}"]
-    if euid == 0:  # who believes in no environment
-        bases.insert(0, "/run/supervise")
-    else:
-        bases.append(f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{euid}'}/supervise")
+    problems = []
 
     def order(base: str) -> tuple[bool, ...]:
         there = f"{base}/{name}"
         return not os.path.exists(f"{there}/{STATE}"), not os.path.exists(there), not in_memory(os.path.dirname(base))
 
-    for base in sorted(bases, key=order):
+    for base in sorted(_bases(), key=order):
         try:
             return own_directory(f"{own_directory(base)}/{name}")
         except OSError as exc:
             problems.append(f"{exc.filename or base}: {exc.strerror}")
     raise JournalError("; ".join(problems))
+
+
+def _bases() -> list[str]:
+    """Where our directories are."""
+    euid = os.geteuid()
+    common = f"/dev/shm/supervise-{euid}"
+    if euid == 0:  # who believes in no environment
+        return ["/run/supervise", common]
+    return [common, f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{euid}'}/supervise"]
 
 
 def in_memory(path: str) -> bool:
@@ -247,10 +278,18 @@ def own_directory(path: str) -> str:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        facts = os.lstat(path)
-        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        if not _is_ours(path):
             raise PermissionError(1, "it is not a directory that only we can write to", path) from None
     return path
+
+
+def _is_ours(path: str) -> bool:
+    """Whether it is a directory that only we can write to."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
 
 
 def boot_id() -> str:

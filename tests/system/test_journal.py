@@ -18,7 +18,9 @@ from supervise.system.journal import (
     SLOT,
     Journal,
     JournalError,
+    Record,
     boot_id,
+    forsaken,
     in_memory,
     own_directory,
     parse,
@@ -224,6 +226,32 @@ def test_one_that_is_there_is_taken(session: Path) -> None:
         assert placed(name, session) == other
     finally:
         shutil.rmtree(other)
+
+
+def test_what_no_daemon_writes_any_more() -> None:
+    """Of this boot; the files are only read."""
+
+    def known() -> list[list[Record]]:
+        return [list(records) for header, records in forsaken() if header.get("pidfile") == directory]
+
+    directory = place(f"test-{os.getpid()}")
+    try:
+        journal = Journal(f"{directory}/state", sole=True)
+        assert known() == []
+        journal.begin({"boot": boot_id(), "pidfile": directory})
+        for number in (1, 2):
+            journal.write(journal.allocate(), {"n": number})
+        assert known() == [], "somebody writes it"
+        journal.close(remove=False)
+        assert known() == [[{"n": 1}, {"n": 2}]]
+        journal = Journal(f"{directory}/state", sole=True)
+        journal.begin({"boot": "another", "pidfile": directory})
+        journal.close(remove=False)
+        assert known() == []
+        Path(directory, "state").chmod(0o644)
+        assert known() == []
+    finally:
+        shutil.rmtree(directory)
 
 
 def test_memory_file_systems() -> None:
