@@ -39,6 +39,7 @@ def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     base64 arrives as bytes, dateTime as datetime, everything else as the obvious type. Raises Unparsable.
     """
     target = Unmarshaller(use_builtin_types=True)
+    target.dispatch = _ENDS
     reader = _Reader(target)
     try:
         reader.parser.Parse(body, True)
@@ -49,6 +50,14 @@ def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     except Exception as exc:  # the standard library raises whatever its converters raise
         raise Unparsable(f"{type(exc).__name__}: {exc}"[:200]) from exc
     return name, tuple(params)
+
+
+def _end_boolean(target: Unmarshaller, data: str) -> None:
+    target.end_boolean("1" if data == "1" else "0")
+
+
+# The standard library's, but whatever a boolean says that is not 1 is false, as for supervisord.
+_ENDS = {**Unmarshaller.dispatch, "boolean": _end_boolean}
 
 
 class _Reader:
