@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from supervise.daemon.followers import Gap, Live, Truncated, follow_log, readable_path
+from supervise.daemon.losses import Loss
 from supervise.daemon.outputs import LineStream
 from supervise.daemon.sinks import Sink
 from supervise.system.pump import Worker
@@ -46,6 +47,7 @@ class Channel:
         "copied",
         "hook",
         "lines",
+        "loss",
         "name",
         "namespec",
         "old",
@@ -72,6 +74,7 @@ class Channel:
         self.old: list[Former] = []  # of earlier runs, oldest first; both threads use it, by atomic operations
         self.unread = 0  # pipes of earlier runs that were too many
         self.unheard = ""  # why what the present run writes cannot be read
+        self.loss = Loss()
         self._dropped = 0
         self._live: tuple[Live, ...] = ()
         self._ring = bytearray()
@@ -87,10 +90,10 @@ class Channel:
 
     @property
     def dropped(self) -> int:
-        """Bytes that were read and could not be written."""
+        """Bytes that were read and could not be written, also by daemons before us."""
         stream = self.sink.stream if self.sink is not None else None
         unsent = self.lines.dropped if self.lines is not None else 0
-        return unsent + (self._dropped if stream is None else stream.dropped)
+        return self.loss.before + unsent + (self._dropped if stream is None else stream.dropped)
 
     def feed(self, worker: Worker, data: memoryview | bytes, pid: int) -> None:
         """Pass the next piece on. Log thread; the write to the sink comes last (see `Pump`)."""
@@ -100,10 +103,13 @@ class Channel:
             self._share(bytes(data), pid)
         if self.lines is not None:
             self.lines.feed(bytes(data), pid)
+        lost = 0
         if sink is not None:
             lost = sink.write(worker, data)
             self._dropped += lost
             self.written += len(data) - lost
+        if lost or self.lines is not None:
+            self.loss.keep(self.dropped)
 
     def end_line(self, worker: Worker) -> None:
         """A line that has no end so far will have none. Log thread."""

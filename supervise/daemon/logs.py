@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from supervise.config.model import AUTO, ProgramConfig
@@ -10,6 +11,7 @@ from supervise.daemon.autologs import AUTO_MODE, auto_path, is_auto_log, retire_
 from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
 from supervise.daemon.childpipe import ChildPipe, Ends, finish
 from supervise.daemon.draining import Drain
+from supervise.daemon.losses import Losses
 from supervise.daemon.outputs import Outputs, for_program
 from supervise.daemon.sinks import Sink, Sinks
 from supervise.daemon.touching import Touching
@@ -47,6 +49,7 @@ class Logs:
         self.touching = Touching(loop, self.pump)
         self.outputs = Outputs()
         self.unfinished = Unfinished(self.pump)
+        self.losses = Losses()
         self._timer: asyncio.TimerHandle | None = None
         self._clean = not nocleanup
 
@@ -67,7 +70,7 @@ class Logs:
         Before any log of a program is opened. What is unfinished there is finished by `ProcessLogs.resume`, and when
         all programs are there by `unfinished.settle`.
         """
-        self.unfinished = Unfinished(self.pump, directory)
+        self.unfinished, self.losses = Unfinished(self.pump, directory), Losses(directory)
 
     def reopen(self, some: Iterable[Sink] | None = None) -> asyncio.Future[None]:
         """Close and open every file, or some (USR2). The future never fails: trouble is the file's `problem`."""
@@ -79,7 +82,7 @@ class Logs:
                     sink.command(worker, sink.file.open)
                 except OSError:
                     sink.write(worker, b"")
-            self._tell(done, None, None)
+            self._tell(done)
 
         sinks = self.sinks.all() if some is None else tuple(some)
         self.pump.call(reopen)
@@ -90,33 +93,29 @@ class Logs:
         done: asyncio.Future[None] = self.loop.create_future()
 
         def perform(worker: Worker) -> None:
+            error: OSError | None = None
             try:
                 sink.command(worker, action)
             except OSError as exc:
-                self._tell(done, None, exc)
-            else:
-                self._tell(done, None, None)
+                error = exc
+            self._tell(done, error)
 
         self.pump.call(perform)
         return done
 
-    def _tell(self, done: "asyncio.Future[None]", result: None, error: OSError | None) -> None:
+    def _tell(self, done: "asyncio.Future[None]", error: OSError | None = None) -> None:
         def settle() -> None:
-            if done.cancelled() or done.done():
-                return
-            if error is None:
-                done.set_result(result)
-            else:
+            if error is not None and not done.done():
                 done.set_exception(error)
+            elif not done.done():
+                done.set_result(None)
 
         self.post(settle)
 
     def post(self, function: Callable[[], None]) -> None:
         """Run a function in the loop, from the log thread; nothing happens when the loop is closed."""
-        try:
+        with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            return
 
     async def close(self) -> None:
         """Write what was sent, close everything, end the thread."""
@@ -159,7 +158,7 @@ class ProcessLogs:
 
     def _channel(self, name: str) -> Channel:
         channel = Channel(self._logs.loop, self._config.namespec, name)
-        channel.strip = self._logs.strip_ansi
+        channel.strip, channel.loss = self._logs.strip_ansi, self._logs.losses.of(channel.namespec, name)
         self._aim(channel)
         return channel
 
@@ -230,9 +229,7 @@ class ProcessLogs:
     def files(self) -> dict[str, Target]:
         """By channel, the file that what is written there goes to, if to any."""
         sinks = {channel.name: channel.sink for channel in (*self._former, *self.channels)}
-        return {
-            name: (sink.path, sink.file.maxbytes, sink.file.backups) for name, sink in sinks.items() if sink is not None
-        }
+        return {name: (sink.path, sink.file.maxbytes, sink.file.backups) for name, sink in sinks.items() if sink}
 
     def auto_paths(self) -> dict[str, str]:
         """The names of the AUTO logs in use, by channel."""
@@ -355,6 +352,7 @@ class ProcessLogs:
         self._current = ()
         self._pump.call(partial(finish, self._pump, pipes))
         for channel in channels:
+            channel.loss.forget()
             if channel.sink is not None:
                 self._logs.sinks.release(channel.sink)
             self._logs.outputs.retire(channel.lines, self._pump, self._logs.post)

@@ -19,6 +19,7 @@ from supervise.config.diff import kinds_of_change
 from supervise.config.model import ProgramConfig, StopScope
 from supervise.core.events import State, StateChanged
 from supervise.core.process import ProcessMachine
+from supervise.daemon import losses
 from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
 from supervise.daemon.records import flaw
@@ -208,6 +209,8 @@ class Memory:
         self.handover.close()
         if self._journal is not None:
             self._journal.close(remove=everything_stopped)
+            if everything_stopped:
+                losses.forget(os.path.dirname(self._journal.path))
 
 
 def to_record(process: Process) -> Record:
@@ -277,15 +280,15 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         else:
             kept = handover.take(f"stdin-{stdin}")
             process.child = Child(machine.pid, Stdin(stdin, -1 if kept is None else kept))
+        if missing and is_alive(process) and is_hidden(machine.pid):  # else it has closed them
+            for channel in missing:
+                channel.cut_off(machine.pid)
 
 
 def fingerprint(config: ProgramConfig) -> int:
     """A number for the options that a process can only be given at its start; never 0.
 
     Options of which nobody makes use do not count, so that a version with more of them comes to the same number.
-        if missing and is_alive(process) and is_hidden(machine.pid):  # else it has closed them
-            for channel in missing:
-                channel.cut_off(machine.pid)
     """
     given = [(name, getattr(config, name)) for name in AT_ITS_START if getattr(config, name) != DEFAULTS.get(name)]
     return zlib.crc32(repr(given).encode()) or 1
@@ -344,6 +347,7 @@ def open_memory(pidfile: str, handover: Handover, *, heir: bool = False) -> Memo
         if header is not None:  # else the daemon before us has ended in peace, but for a disk that it did not wait for
             intent.forget(os.path.dirname(path))
             carry.forget(os.path.dirname(path))
+        losses.forget(os.path.dirname(path))
         forget_all(os.path.dirname(path))
         forget_others(os.path.dirname(path), ())
     elif journal.damaged:

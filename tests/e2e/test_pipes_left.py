@@ -147,3 +147,22 @@ def test_a_pipe_that_is_out_of_reach(supervisors: Supervisors) -> None:
     assert daemon.ctl("restart", "hides").returncode == 0
     assert said not in daemon.ctl("status", "--wide").stdout
     assert daemon.stop() == 0
+
+
+def test_what_was_lost_is_counted_on(supervisors: Supervisors) -> None:
+    daemon = supervisors.start("supervise", APART)
+    daemon.wait_state("a", "RUNNING")
+    place = daemon.place
+    wait_for((place / "out").exists)
+    (place / "out").unlink()
+    (place / "out").mkdir()  # nobody can write there
+    for number in (1, 2):
+        (place / f"go-{number}").touch()
+        wait_for(lambda number=number, daemon=daemon: daemon.api("/processes/a")["log_dropped"] == number * MUCH)
+        daemon = supervisors.another(daemon)
+        assert daemon.api("/processes/a")["log_dropped"] == number * MUCH
+        (place / f"go-{number}").unlink()
+    assert daemon.stop() == 0
+    daemon = supervisors.run("supervise", daemon.config, place)
+    assert daemon.api("/processes/a")["log_dropped"] == 0, "nothing is left of it after an end in peace"
+    assert daemon.stop() == 0
