@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from supervise.config.model import GroupConfig, ProgramConfig
 from supervise.core.events import State
-from supervise.daemon.memory import how_to_stop, pipes_of
+from supervise.daemon.memory import pipes_of
 from supervise.daemon.process import namespec
+from supervise.daemon.records import how_to_stop
 from supervise.daemon.trees import Trees
 from supervise.system.handover import Handover
 from supervise.system.journal import Record, start_time, ticks_now

@@ -31,7 +31,7 @@ from supervise.daemon.owed import make_good
 from supervise.daemon.pools import Pools
 from supervise.daemon.remembering import Remembering
 from supervise.daemon.report import Report
-from supervise.daemon.signals import Signals
+from supervise.daemon.signals import Signals, unless_told_to_end
 from supervise.daemon.supervisor import Supervisor
 from supervise.daemon.unclaimed import Unclaimed
 from supervise.daemon.update import Updater
@@ -126,7 +126,7 @@ async def _live(ground: Ground) -> int:
     over = False
     try:
         status = await _supervise(ground, supervisor, reaper)
-        over = all(process.machine.pid is None for process in supervisor.processes())
+        over = not memory.aside and all(process.machine.pid is None for process in supervisor.processes())
         return status
     finally:
         for number in FORWARDED:  # we are ending; our handlers want a loop, and without them any more would kill us
@@ -139,8 +139,8 @@ async def _live(ground: Ground) -> int:
         await logs.close()
 
 
-async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
-    """Before anything is started: what is not to be adopted is ended, or disregarded.
+async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> bool:
+    """Before anything is started: what is not to be adopted is ended, or disregarded. False: we were told to end.
 
     --stop-leftovers is meant once, for what there was when somebody called us, and not for a keeper's next daemon.
     """
@@ -151,7 +151,9 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
         policy = OnLeftover.STOP
     match OnLeftover.ADOPT if ground.upgraded else policy:
         case OnLeftover.STOP:
-            await Unclaimed(supervisor.logs, memory, ground.config.groups).end(supervisor.trees)
+            return await unless_told_to_end(
+                Unclaimed(supervisor.logs, memory, ground.config.groups).end(supervisor.trees)
+            )
         case OnLeftover.IGNORE:
             for record in memory.set_aside():
                 memory.let_go(record)
@@ -159,6 +161,7 @@ async def _deal_with_leftovers(ground: Ground, supervisor: Supervisor) -> None:
                     log.warning("ignoring %s, which an earlier daemon left", left)
         case OnLeftover.ADOPT:
             pass
+    return True
 
 
 async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> int:
@@ -179,7 +182,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
-    remembering = Remembering(supervisor, (supervisor.logs.unfinished, supervisor.logs.losses, pools, commands.stdins))
+    remembering = Remembering(supervisor, (supervisor.logs.unfinished, pools, commands.stdins))
     commands.upgrader = Upgrade(ground, supervisor, reaper, report, remembering)
     _stay_in_touch(ground, supervisor)
     if not ground.pidfile.write():
@@ -187,7 +190,10 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     log.info("supervisord started with pid %d", os.getpid())
     try:
         with reaper.held():  # children of the daemon before us, if we are executed in its place
-            await _deal_with_leftovers(ground, supervisor)
+            if not await _deal_with_leftovers(ground, supervisor):
+                lifecycle.shutdown()
+                await lifecycle.ended.wait()
+                return lifecycle.exit_status
             Signals(commands, lifecycle, report)
             lifecycle.begin(config)
             if not ground.handover.facts.get("ending"):

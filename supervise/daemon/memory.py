@@ -16,13 +16,13 @@ from typing import Any
 
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
-from supervise.config.model import ProgramConfig, StopScope
+from supervise.config.model import ProgramConfig
 from supervise.core.events import State, StateChanged
 from supervise.core.process import ProcessMachine
 from supervise.daemon import losses
 from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
-from supervise.daemon.records import flaw
+from supervise.daemon.records import flaw, how_to_stop, shortened
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover, is_hidden
@@ -86,6 +86,20 @@ class Memory:
         records, self._records = self._records, {}
         self._aside = {key: (self._slots.pop(key), record) for key, record in records.items()}
         return list(records.values())
+
+    @property
+    def aside(self) -> bool:
+        """Whether something is left that was set aside."""
+        return bool(self._aside)
+
+    def lay_down(self, record: Record) -> None:
+        """One that was set aside has ended, as somebody wished before: it is recalled as stopped, and stays so."""
+        key = (record["group"], record["name"])
+        slot, _ = self._aside.pop(key)
+        self._slots[key] = slot
+        self._records[key] = {**record, "state": int(State.STOPPED), "pid": None, "deadline": None, "sweeping": None}
+        if self._journal is not None:
+            self._journal.write(slot, self._records[key])
 
     def let_go(self, record: Record) -> None:
         """Forget one that was set aside."""
@@ -232,19 +246,6 @@ def to_record(process: Process) -> Record:
         untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
         record["untold"] = untold
     return record
-
-
-def how_to_stop(config: ProgramConfig) -> tuple[int, float, bool, str]:
-    """What a daemon wants to know that finds the program, and nothing of it in its configuration: its stopsignal, its
-    stopwaitsecs, whether its group is signalled with it, and its stop_scope."""
-    together = config.stopasgroup or config.stop_scope is StopScope.GROUP
-    return int(config.stopsignal), config.stopwaitsecs, together, config.stop_scope.value
-
-
-def shortened(record: Record) -> Record:
-    """A record without what is only shown, and without pipes of earlier runs, and where channels have led."""
-    pipes = {channel: inodes[:1] for channel, inodes in record["pipes"].items()}
-    return {**record, "reason": "", "exits": [], "pipes": pipes, "files": {}}
 
 
 def pipes_of(record: Record, *, spoken: bool) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""Whether a record of the journal is what it should be, before anybody is signalled because of it.
+"""What is in a record of the journal, and whether that is what it should be, before anybody is signalled for it.
 
 Its checksum says that it was written whole, not by whom: another version, or somebody who tried to help. A field that
 is not known here, or is not there, is no flaw, since other versions know more or less of a process.
@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from supervise.config.model import ProgramConfig, StopScope
 from supervise.core.events import State
 from supervise.system.journal import Record
 
@@ -24,6 +25,19 @@ def flaw(record: Record) -> str:
             return f"{name} is {record.get(name)!r:.40}"
     wrong = [name for name, check in SHAPES.items() if name in record and not check(record[name])]
     return ", ".join(f"{name} is {record[name]!r:.40}" for name in wrong)
+
+
+def how_to_stop(config: ProgramConfig) -> tuple[int, float, bool, str]:
+    """What a daemon wants to know that finds the program, and nothing of it in its configuration: its stopsignal, its
+    stopwaitsecs, whether its group is signalled with it, and its stop_scope."""
+    together = config.stopasgroup or config.stop_scope is StopScope.GROUP
+    return int(config.stopsignal), config.stopwaitsecs, together, config.stop_scope.value
+
+
+def shortened(record: Record) -> Record:
+    """A record without what is only shown, and without pipes of earlier runs, and where channels have led."""
+    pipes = {channel: inodes[:1] for channel, inodes in record["pipes"].items()}
+    return {**record, "reason": "", "exits": [], "pipes": pipes, "files": {}}
 
 
 def _text(value: Any) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 
@@ -15,6 +15,32 @@ from supervise.errors import CommandError
 from supervise.system.keeper import FORWARDED
 
 log = logging.getLogger("supervise")
+
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+async def unless_told_to_end(work: Coroutine[None, None, None]) -> bool:
+    """Do what comes before anything else, while signals wait that cannot be heeded yet; those that end the daemon are,
+    at once: then it is cancelled, and False returned."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def leave(number: int, _: object) -> None:
+        log.warning("received %s indicating exit request", signal.Signals(number).name)
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = [(number, signal.signal(number, leave)) for number in ENDING]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    try:
+        await asyncio.wait((task,))
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        for number, handler in before:
+            signal.signal(number, handler)
+    if task.cancelled():
+        return False
+    task.result()
+    return True
 
 
 class Signals:
@@ -31,7 +57,7 @@ class Signals:
         self._task: asyncio.Task[None] | None = None
         self._again = False
         self._upgrading: asyncio.Task[None] | None = None  # so that it is not collected
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in ENDING:
             self._on(number, partial(self._leave, number.name))
         self._on(signal.SIGHUP, self._hangup)
         self._on(signal.SIGUSR2, self._reopen)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from supervise.config.model import GroupConfig, ProgramConfig
+from supervise.core.events import State
 from supervise.daemon import leftovers
 from supervise.daemon.logs import Logs, ProcessLogs
 from supervise.daemon.memory import Memory, pipes_of
@@ -46,10 +47,19 @@ class Unclaimed:
 
         def forget() -> None:
             logs.close()
-            self._memory.let_go(record)
-            drained.set_result(None)
+            if self._is_to_stay_down(record):
+                self._memory.lay_down(record)
+            else:
+                self._memory.let_go(record)
+            if not drained.cancelled():
+                drained.set_result(None)
 
         logs.drain(forget)
+
+    def _is_to_stay_down(self, record: Record) -> bool:
+        """Whether somebody has stopped it, who may start it again."""
+        down = record.get("state") in (State.STOPPED, State.STOPPING)
+        return down and bool(self._groups) and not (record.get("wanted", True) or record.get("owed"))
 
 
 def _resumed(logs: Logs, memory: Memory, record: Record, program: ProgramConfig | None) -> ProcessLogs:

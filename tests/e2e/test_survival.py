@@ -354,6 +354,47 @@ def test_policies(supervisors: Supervisors, policy: str) -> None:
     assert alive(pid) is (policy in {"adopt", "ignore"})
 
 
+DEAF = """
+[program:deaf]
+command = bash -c 'trap "" TERM; touch {place}/deaf; while :; do sleep 0.05; done'
+stopwaitsecs = {seconds}
+startsecs = 0
+"""
+
+
+@pytest.mark.parametrize("amid", [False, True])
+def test_what_was_stopped_by_order_stays_so_where_leftovers_are_stopped(supervisors: Supervisors, amid: bool) -> None:
+    daemon = supervisors.start("supervise", PROGRAMS + DEAF.replace("{seconds}", "1"), "on_leftover = stop")
+    pids = {name: daemon.wait_state(name, "RUNNING")["pid"] for name in ("cat", "deaf")}
+    wait_for((daemon.place / "deaf").exists)
+    daemon.rpc.supervisor.stopProcess("deaf", not amid)
+    for _ in range(2):
+        daemon = supervisors.another(daemon)
+        assert daemon.wait_state("cat", "RUNNING")["pid"] != pids["cat"]
+        assert daemon.info("deaf")["statename"] == "STOPPED"
+        assert not alive(pids["deaf"])
+    daemon.rpc.supervisor.startProcess("deaf")
+    daemon = supervisors.another(daemon)
+    assert daemon.wait_state("deaf", "RUNNING")
+
+
+def test_who_is_told_to_end_amid_the_end_of_leftovers(supervisors: Supervisors) -> None:
+    """It does, at once, and the next one knows of them."""
+    daemon = supervisors.start("supervise", DEAF.replace("{seconds}", "1000"))
+    pid = daemon.wait_state("deaf", "RUNNING")["pid"]
+    wait_for((daemon.place / "deaf").exists)
+    daemon.stop(signal.SIGKILL)
+    options = ("-n", "--stop-leftovers")
+    daemon = supervisors.run("supervise", daemon.config, daemon.place, options=options, answers=False)
+    daemon.wait_log(f"ending deaf (pid {pid})")
+    assert daemon.stop() == 0
+    assert "received SIGTERM indicating exit request" in daemon.log
+    assert alive(pid)
+    daemon = supervisors.run("supervise", daemon.config, daemon.place)
+    assert daemon.wait_state("deaf", "RUNNING")["pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_adopted_ones_obey(supervisors: Supervisors) -> None:
     """Reload, update, and a stop of a whole tree."""
     tree = "[program:tree]\ncommand = bash -c 'sleep 1000 & setsid -w sleep 1001 & wait'\nstop_scope = tree\n"
