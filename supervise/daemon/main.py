@@ -182,7 +182,7 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
     pools = Pools(supervisor)
     report = Report(Notifier(os.environ), lambda: (process.state for process in supervisor.processes()))
     supervisor.bus.listen(report.told)
-    remembering = Remembering(supervisor, (supervisor.logs.unfinished, pools, commands.stdins))
+    remembering = Remembering(supervisor, (supervisor.logs.unfinished, supervisor.logs.losses, pools, commands.stdins))
     commands.upgrader = Upgrade(ground, supervisor, reaper, report, remembering)
     _stay_in_touch(ground, supervisor)
     if not ground.pidfile.write():
