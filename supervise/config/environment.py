@@ -14,7 +14,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from supervise.config.secrets import HIDDEN
+from supervise.config.secrets import HIDDEN, command, is_secret
 
 _WORD = re.compile(r"[\w/.+\-():]+")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)+")
@@ -93,7 +93,7 @@ def parse(text: str) -> dict[str, str]:
             return legacy
         near = f"at character {why.position + 1}" if why.position < len(text) else "at the end"
         raise ValueError(
-            f"Unexpected end of key/value pairs in value '{without_values(text)}': {near}: {why.wanted}; "
+            f"Unexpected end of key/value pairs in value '{without_secrets(text)}': {near}: {why.wanted}; "
             'write KEY="value",OTHER="value" with the values in quotes'
         ) from None
     for key in pairs:
@@ -135,16 +135,25 @@ def _legacy_pairs(text: str) -> dict[str, str] | None:
     return pairs
 
 
-def without_values(written: object) -> object:
-    """What a message may show of the pairs: the names, and of a text only up to where it cannot be read any more."""
+def without_secrets(written: object) -> object:
+    """What a message may show of the pairs: no value of a name that is a secret's, and of a text only what can be read.
+
+    A mere name is shown; so is what supervisord would show of harmless pairs.
+    """
     if isinstance(written, dict):
         return dict.fromkeys(written, HIDDEN)
-    text, shown, at = str(written), [], 0
+    text, shown, at = str(written), "", 0
+    if text.isidentifier():
+        return text
     while at < len(text):
         pair = _PAIR.match(text, at)
-        shown.append(f"{pair['name']}={HIDDEN}" if pair else HIDDEN)
-        at = pair.end() if pair and pair["whole"] is not None else len(text)
-    return ",".join(shown)
+        if pair is None or pair["whole"] is None:
+            return shown + (f"{pair['name']}={HIDDEN}" if pair else HIDDEN)
+        comma = "," if pair["whole"].endswith(",") else ""
+        harmless = not is_secret(pair["name"])
+        shown += (command(pair.group().removesuffix(",")) if harmless else f"{pair['name']}={HIDDEN}") + comma
+        at = pair.end()
+    return shown
 
 
 def text_of(pairs: Mapping[str, str]) -> str:

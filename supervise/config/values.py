@@ -335,7 +335,7 @@ SIGNAL = Type("a signal, such as TERM or 15", signal_number, ("integer",))
 RESTART = Type("true, false or unexpected", auto_restart, ("boolean",), enum=("true", "false", "unexpected"))
 LOG_LEVEL = Type("a log level", log_level, enum=tuple(LOG_LEVELS))
 ENVIRONMENT = Type(
-    'pairs such as KEY="value",OTHER="value"', environment.parse, ("table",), shown=environment.without_values
+    'pairs such as KEY="value",OTHER="value"', environment.parse, ("table",), shown=environment.without_secrets
 )
 CHILD_LOG = Type("a path, AUTO or NONE", child_log, locate=_child_log_here)
 LOG = Type("a path, or syslog", str, locate=_log_here)

@@ -51,7 +51,7 @@ BAD_PROGRAMS = [
     ),
     ("command=%(nope)s", "command", "Format string '%(nope)s' for 'program:x.command' contains names ('nope')"),
     ("command=y %Y", "command", "Format string 'y %Y' for 'program:x.command' is badly formatted: unsupported format"),
-    ("command=y\nenvironment=A=%(b)s", "environment", "Format string 'A=********' for 'environment' contains names"),
+    ("command=y\nenvironment=A=%(b)s", "environment", "Format string 'A=%(b)s' for 'environment' contains names ('b')"),
     ("command=y\nprocess_name=%(b)s", "process_name", "Format string '%(b)s' for 'process_name' contains names ('b')"),
     ("command=y\nstop_scope=all", "stop_scope", "expected process, group, tree, not 'all'"),
     ("command=y\nuser_env=all", "user_env", "expected keep, set, clean, not 'all'"),

@@ -104,6 +104,6 @@ def test_what_is_no_secret_is_shown(look: Callable[..., Examination]) -> None:
     assert [error.message.partition(" Available")[0] for error in look(text).errors] == [
         "Format string 'cat --password=******** %(hree)s' for 'program:x.command' contains names ('ENV_DB_PASS') which"
         " cannot be expanded.",
-        "Format string 'A=********' for 'environment' contains names ('ENV_A') which cannot be expanded.",
+        "Format string 'A=%(ENV_A)s' for 'environment' contains names ('ENV_A') which cannot be expanded.",
         "invalid literal for int() with base 10: '5x'; write seconds, or a duration such as \"1m30s\"",
     ]
