@@ -126,7 +126,7 @@ def prepare(
     daemon = config.daemon
     limits = raise_limits(config)  # as root, who may raise them
     if daemon.uid not in (None, os.getuid()):
-        strays.warn(config, None)  # whom only root can know of
+        limits += [(logging.CRITICAL, line) for line in strays.find(config, None)]  # whom only root can know of
     messages = [*config.messages, *limits, _choose_user(config)]
     for level, text in sorted(messages, key=lambda message: -message[0]):  # supervisord: the worst first
         log.log(level, "%s", text)
@@ -140,7 +140,6 @@ def prepare(
     except (LockedError, SocketError) as error:
         raise StartError(str(error)) from None
     ground = Ground(config, load, options, main_log, handover, pidfile, servers, Starter(), True, cwd, slots)
-    strays.warn(config, ground.remembered_as)
     if handover.facts:
         _take_over(ground)
     else:

@@ -17,7 +17,7 @@ from functools import partial
 
 from supervise.config.model import Config, OnLeftover
 from supervise.core.events import DaemonChanged, DaemonState, Notification
-from supervise.daemon import leftovers
+from supervise.daemon import leftovers, strays
 from supervise.daemon.bus import Bus
 from supervise.daemon.commands import Commands
 from supervise.daemon.complaints import Complaints
@@ -216,6 +216,8 @@ async def _supervise(ground: Ground, supervisor: Supervisor, reaper: Reaper) -> 
             ground.keeper.say("ready")
         ground.starter.ready()
         report.ready()
+        for line in await asyncio.to_thread(strays.find, config, ground.remembered_as):
+            log.critical("%s", line)
         await lifecycle.ended.wait()
         await ending
         return lifecycle.exit_status

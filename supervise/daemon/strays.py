@@ -6,7 +6,6 @@ They are not ours to take: there may be two daemons on purpose, and the other on
 said.
 """
 
-import logging
 import os
 
 from supervise.config.model import Config
@@ -14,31 +13,34 @@ from supervise.daemon.memory import fingerprint
 from supervise.system.journal import Record, forsaken, start_time
 from supervise.system.pidfd import zombie_status
 
-log = logging.getLogger("supervise")
-
 LEFT = (
-    "%s: left running by a daemon of user %d that has died, whose pidfile was %s; this daemon is another one, and "
-    "starts what it has been told to beside them (one that this user starts with -j %s takes them up)"
+    "{0}: left running by a daemon of user {1} that has died, whose pidfile was {2}; this daemon is another one, and "
+    "starts what it has been told to beside them (one that this user starts with -j {2} takes them up)"
 )
 
 
-def warn(config: Config, pidfile: str | None) -> None:
-    """Log what daemons of our user have left of the programs that are configured, just as they are configured.
+def find(config: Config, pidfile: str | None) -> list[str]:
+    """What daemons of our user have left of the programs that are configured, just as they are configured: a line for
+    each daemon, but for the one whose `pidfile` is ours.
 
-    All but what is remembered by this `pidfile`, which is ours.
+    Any thread. Looks at every journal of a dead daemon, about 2 ms each.
     """
-    ours = {(group.name, one.name): fingerprint(one) for group in config.groups for one in group.processes}
+    ours: dict[tuple[str, str], int] = {}
+    lines = []
     for header, records in forsaken():
         if (theirs := header.get("pidfile")) == pidfile:
             continue
+        running = [record for record in records if _runs(record)]
+        if running and not ours:
+            ours = {(group.name, one.name): fingerprint(one) for group in config.groups for one in group.processes}
         found = [
             f"{record['name']} (pid {record['pid']})"
-            for record in records
-            if _runs(record)
-            and record.get("made_from", 0) == ours.get((record.get("group", ""), record.get("name", "")))
+            for record in running
+            if record.get("made_from", 0) == ours.get((record.get("group", ""), record.get("name", "")))
         ]
         if found:
-            log.critical(LEFT, ", ".join(found), os.geteuid(), theirs, theirs)
+            lines.append(LEFT.format(", ".join(found), os.geteuid(), theirs))
+    return lines
 
 
 def _runs(record: Record) -> bool:
