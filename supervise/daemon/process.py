@@ -63,6 +63,7 @@ class Process:
     failure: str = ""  # why it was told to end, where that makes its end unexpected whatever its exit code
     start_time: int | None = None  # of the last pid, in clock ticks since the boot: together they name it for ever
     seen: float = 0.0  # when it was certainly there, in these ticks; of a stop only
+    reaped: bool = False  # it has ended, and its number is free, though its end is not told yet
     adopted: Adopted | None = None  # set where a daemon before us started it
     started: float = 0.0  # wall-clock seconds of the last spawn and the last end; 0: never
     stopped: float = 0.0

@@ -256,7 +256,7 @@ class Supervisor:
         self._reaper.watch(child.pid, lambda status, core: self._ended(process, status, core))
 
     def _spawned(self, process: Process, child: Child, start: int | None) -> None:
-        process.child, process.start_time = child, start
+        process.child, process.start_time, process.reaped = child, start, False
         self.memory.handover.entrust(child.pid, process.start_time)
         if child.stdin is not None and child.stdin.kept >= 0:
             self.memory.handover.hold(child.stdin.kept, name_of(child.stdin.kept, "stdin"))
@@ -279,7 +279,7 @@ class Supervisor:
         """The process is gone; what it wrote comes first (B7), and only then is its end told."""
         if process.wiring is not None:
             process.wiring.ended()
-        failure, process.failure = process.failure, ""
+        failure, process.failure, process.reaped = process.failure, "", True
         process.logs.drain(lambda: self.tell(process, Exited(status, core, failure)))
 
     def _kill(self, process: Process, pid: int | None, sig: int, group: bool) -> None:
@@ -293,7 +293,7 @@ class Supervisor:
     def send(self, process: Process, sig: int, group: bool = False) -> None:
         """Send a signal, never to another process than ours. Raises ProcessLookupError, OSError."""
         pid = process.machine.pid
-        if pid is None:
+        if pid is None or process.reaped:
             raise ProcessLookupError
         if process.adopted is not None:
             process.adopted.signal(sig, group)

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from supervise.config.model import AutoRestart, StopScope
 from supervise.core.events import Spawned, Start, State, Stop
+from supervise.daemon.logs import ProcessLogs
 from supervise.daemon.supervisor import Supervisor
 from supervise.system.tree import Session, leftovers
 from tests.daemon.running import eventually, group, process, program, reach, record, run, sh, supervising
@@ -166,6 +168,29 @@ def test_the_last_output_comes_before_the_end(tmp_path: Path) -> None:
             supervisor.tell(process(supervisor, "p"), Start())
             await reach(supervisor, "p", State.EXITED)
             assert log.read_text() == "last words\n"
+
+    run(story)
+
+
+def test_nobody_is_signalled_by_the_pid_of_who_has_been_reaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is told when its last output is there; its number may be another process's before that."""
+    held = list[Callable[[], None]]()
+    monkeypatch.setattr(ProcessLogs, "drain", lambda _, over: held.append(over))  # a log thread that is late
+
+    async def story() -> None:
+        async with supervising(tmp_path, group(sh("p", "exit 0", startsecs=0))) as supervisor:
+            one = process(supervisor, "p")
+            supervisor.tell(one, Start())
+            await eventually(lambda: bool(held))
+            assert one.machine.pid is not None
+            with monkeypatch.context() as patched:
+                for name in ("kill", "killpg"):
+                    patched.setattr(os, name, lambda *_: pytest.fail("it may be anybody"))
+                for whole_group in (False, True):
+                    with pytest.raises(ProcessLookupError):
+                        supervisor.send(one, signal.SIGUSR1, whole_group)
+            held.pop()()
+            await reach(supervisor, "p", State.EXITED)
 
     run(story)
 
