@@ -14,7 +14,8 @@ MAX_NESTING = 32
 
 
 async def read(request: BaseRequest, limit: int = MAX_BODY) -> bytes:
-    """The whole body. Raises Problem 413 (more than `limit` bytes), 408 (too slow), 415 (compressed)."""
+    """The whole body. Raises Problem 413 (more than `limit` bytes), 408 (too slow), 415 (compressed), and
+    ConnectionResetError where it will never come."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "compressed bodies are not accepted")
     if (request.content_length or 0) > limit:
@@ -30,6 +31,8 @@ async def read(request: BaseRequest, limit: int = MAX_BODY) -> bytes:
                 if size > limit:
                     raise _too_large(limit)
                 chunks.append(chunk)
+    except RuntimeError as gone:  # aiohttp's, of a connection that was closed before we looked
+        raise ConnectionResetError(str(gone)) from None
     except TimeoutError:
         raise Problem(408, "the body came too slowly", headers={"Connection": "close"}) from None
     return b"".join(chunks)

@@ -55,6 +55,33 @@ def test_bodies_as_they_come(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     run(story)
 
 
+def test_who_is_gone_before_we_look_has_only_gone(place: Path) -> None:
+    """A server that is full may have closed the connection itself."""
+    caught = list[Exception]()
+
+    async def late(request: web.BaseRequest, _: ServerConfig) -> web.StreamResponse:
+        request.protocol.force_close()
+        while request.transport is not None:
+            await asyncio.sleep(0)
+        try:
+            await body.read(request)
+        except Exception as error:
+            caught.append(error)
+            raise ConnectionResetError from None
+        raise AssertionError("there was nothing to read")
+
+    async def story() -> None:
+        path = place / "s"
+        async with serving(path, late):
+            reader, writer = await connect(path)
+            writer.write(post(10, b"x"))
+            assert await reader.read() == b""
+            writer.close()
+        assert [type(error) for error in caught] == [ConnectionResetError]
+
+    run(story)
+
+
 def test_json() -> None:
     assert body.parse_json(b'{"a": [1, 2.5, null, "\xc3\xa4"]}') == {"a": [1, 2.5, None, "ä"]}
     assert body.parse_json(b"[" * 31 + b"]" * 31)

@@ -91,8 +91,8 @@ def test_a_stream_goes_on_through_clearing_and_rotation(daemon: Daemon) -> None:
         rpc.sendProcessStdin("cat", "grüße\n")
         stream.until("grüße\n".encode())
         daemon.request("POST", "/api/v1/processes/cat/rotate")
-        rpc.sendProcessStdin("cat", "rotated\n")
-        stream.until(b"rotated\n")
+        rpc.sendProcessStdin("cat", "rotated, and longer than what comes\n")  # a file as long as before looks the same
+        stream.until(b"comes\n")
         rpc.clearProcessLogs("cat")
         rpc.sendProcessStdin("cat", "cleared\n")
         assert b"==> File truncated <==\n" in stream.until(b"cleared\n")
