@@ -375,10 +375,15 @@ def test_while_shutting_down(supervisors: Supervisors) -> None:
     asker = threading.Thread(
         target=lambda: waiting.append(ask(daemon, "GET", "/processes/stubborn/wait?for=stopped&timeout=60"))
     )
-    of_daemon = psutil.Process(daemon.pid)
-    before = of_daemon.num_fds()
+    daemon.disconnect()
+
+    def connections() -> int:
+        here = psutil.Process(daemon.pid).net_connections("unix")
+        return sum(str(one.laddr) == str(daemon.place / "s.sock") for one in here)
+
+    wait_for(lambda: connections() == 1, "it only listens")
     asker.start()
-    wait_for(lambda: of_daemon.num_fds() > before, "it is connected")
+    wait_for(lambda: connections() == 2, "it is connected")
     ask(daemon, "POST", "/daemon/shutdown")
     status, value = ask(daemon, "GET", "/daemon")
     assert (status, value["statename"], value["counts"]) == (200, "SHUTDOWN", {"STOPPING": 1})
