@@ -18,6 +18,7 @@ STREAM_RING = 64 * 1024  # of a channel whose target cannot be read back, for `t
 OLD_PIPES = 16  # pipes of earlier runs, held open by what these left behind
 
 OutputHook = Callable[[str, str, int, bytes], None]
+Target = tuple[str, int, int]  # the path of a file, maxbytes, backups
 
 
 class Former(Protocol):
@@ -42,6 +43,7 @@ class Channel:
         "_loop",
         "_passed",
         "_ring",
+        "auto",
         "begun",
         "capture",
         "copied",
@@ -55,6 +57,7 @@ class Channel:
         "path",
         "sink",
         "strip",
+        "target",
         "unheard",
         "unread",
         "written",
@@ -62,7 +65,9 @@ class Channel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, namespec: str, name: str) -> None:
         self.namespec, self.name = namespec, name  # "group:process", "stdout" or "stderr"
-        self.path: str | None = None  # the target as configured; an AUTO one with its real name
+        self.path: str | None = None  # where it goes as configured; if that is AUTO, by its real name
+        self.auto = False
+        self.target: Target | None = None  # the same with its limits, if anything is written there
         self.sink: Sink | None = None  # None: read, kept in the ring, and written nowhere
         self.lines: LineStream | None = None  # where lines go besides: syslog, the journal
         self.written = 0

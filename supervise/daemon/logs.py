@@ -8,7 +8,7 @@ from functools import partial
 
 from supervise.config.model import AUTO, ProgramConfig
 from supervise.daemon.autologs import AUTO_MODE, auto_path, is_auto_log, retire_auto_logs
-from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, log
+from supervise.daemon.channel import OLD_PIPES, Channel, OutputHook, Target, log
 from supervise.daemon.childpipe import ChildPipe, Ends, finish
 from supervise.daemon.draining import Drain
 from supervise.daemon.losses import Losses
@@ -22,8 +22,6 @@ from supervise.system.pump import Custody, Pump, Worker
 
 STALL = 1.0  # seconds in one write after which a fresh thread takes the other channels
 SHOWN = 5  # lines that `last_lines` gives
-
-Target = tuple[str, int, int]  # the path of a file, maxbytes, backups
 
 
 class Logs:
@@ -144,7 +142,7 @@ class Logs:
 class ProcessLogs:
     """stdout and stderr of one process. Loop thread only."""
 
-    __slots__ = ("_auto", "_config", "_current", "_former", "_logs", "_pump", "stderr", "stdout")
+    __slots__ = ("_auto", "_config", "_current", "_former", "_logs", "_pump", "aimed", "stderr", "stdout")
 
     def __init__(self, logs: Logs, config: ProgramConfig, auto: Mapping[str, str]) -> None:
         self._logs = logs
@@ -153,6 +151,7 @@ class ProcessLogs:
         self._config = config
         self._current: tuple[ChildPipe, ...] = ()
         self._former: tuple[Channel, ...] = ()
+        self.aimed = 0  # how often `files` or `auto_paths` may have changed
         self.stdout = self._channel("stdout")
         self.stderr: Channel | None = None if config.redirect_stderr else self._channel("stderr")
 
@@ -164,6 +163,7 @@ class ProcessLogs:
 
     def _aim(self, channel: Channel) -> None:
         """Point a channel at the target that the configuration names, keeping the old one if it is the same."""
+        self.aimed += 1
         config, name = self._config, channel.name
         wanted: str | None = getattr(config, f"{name}_logfile")
         limits = getattr(config, f"{name}_logfile_maxbytes"), getattr(config, f"{name}_logfile_backups")
@@ -172,16 +172,17 @@ class ProcessLogs:
         channel.hook = self._logs.on_output if getattr(config, f"{name}_events_enabled") and not spoken else None
         channel.capture = 0 if spoken else getattr(config, f"{name}_capture_maxbytes")
         channel.passage = self._logs.on_passage
-        if wanted == AUTO:
+        channel.auto = wanted == AUTO
+        if channel.auto:
             auto = channel.path is not None and is_auto_log(channel.path, self._logs.identifier)
             fresh = auto_path(self._logs.childlogdir, self._logs.identifier, config.name, name)
             wanted = channel.path if auto else self._auto.get(name, fresh)
         old, channel.path = channel.sink, wanted
-        target = None if wanted in (None, "/dev/null") else wanted
-        channel.sink = self._logs.sinks.acquire(target, *limits) if target else None
+        channel.target = None if wanted in (None, "/dev/null") else (wanted, *limits)
+        channel.sink = self._logs.sinks.acquire(*channel.target) if channel.target else None
         if old is not None:
             self._logs.sinks.release(old)
-        if channel.sink is not None and getattr(config, f"{name}_logfile") == AUTO:
+        if channel.sink is not None and channel.auto:
             channel.sink.file.mode = AUTO_MODE
             self._logs.touching.add(channel.sink)
         former, channel.lines = channel.lines, for_program(self._logs.outputs, config, name)
@@ -221,20 +222,19 @@ class ProcessLogs:
         """By channel, the pipes that somebody may write to: first the present run's, then those of earlier ones."""
         inodes: dict[str, list[int]] = {}
         for channel in (*self.channels, *self._former):
-            present = [pipe for pipe in self._current if pipe.channel is channel]
-            pipes = (*present, *reversed(channel.old[-2 * OLD_PIPES :]))
-            inodes.setdefault(channel.name, []).extend(pipe.inode for pipe in pipes if pipe.fd >= 0)
+            open_ones = [pipe.inode for pipe in self._current if pipe.channel is channel and pipe.fd >= 0]
+            if channel.old:
+                open_ones += [pipe.inode for pipe in reversed(channel.old[-2 * OLD_PIPES :]) if pipe.fd >= 0]
+            inodes[channel.name] = inodes.get(channel.name, []) + open_ones
         return inodes
 
     def files(self) -> dict[str, Target]:
         """By channel, the file that what is written there goes to, if to any."""
-        sinks = {channel.name: channel.sink for channel in (*self._former, *self.channels)}
-        return {name: (sink.path, sink.file.maxbytes, sink.file.backups) for name, sink in sinks.items() if sink}
+        return {channel.name: channel.target for channel in (*self._former, *self.channels) if channel.target}
 
     def auto_paths(self) -> dict[str, str]:
         """The names of the AUTO logs in use, by channel."""
-        auto = {channel.name: channel.path for channel in self.channels if channel.path}
-        return {name: path for name, path in auto.items() if getattr(self._config, f"{name}_logfile") == AUTO}
+        return {channel.name: channel.path for channel in self.channels if channel.auto and channel.path}
 
     def resume(
         self,
@@ -268,9 +268,10 @@ class ProcessLogs:
         if file is None:
             return self.stdout
         channel = Channel(self._logs.loop, self._config.namespec, name)
-        channel.strip, channel.path = self._logs.strip_ansi, file[0]
+        channel.strip, channel.path, channel.target = self._logs.strip_ansi, file[0], file
         channel.sink = self._logs.sinks.acquire(*file)
         self._former = (*self._former, channel)
+        self.aimed += 1
         return channel
 
     def _retire(self, pipe: ChildPipe) -> None:

@@ -12,17 +12,15 @@ import os
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
 from supervise.config.model import ProgramConfig
 from supervise.core.events import State, StateChanged
-from supervise.core.process import ProcessMachine
 from supervise.daemon import losses
 from supervise.daemon.eventlog import forget_others
 from supervise.daemon.process import Exit, Process
-from supervise.daemon.records import flaw, how_to_stop, shortened
+from supervise.daemon.records import FACTS, MACHINE, flaw, lasting, passing, shortened, to_record
 from supervise.daemon.transit import forget_all
 from supervise.system import carry, intent
 from supervise.system.handover import Handover, is_hidden
@@ -42,10 +40,7 @@ from supervise.system.stdin import Stdin
 
 log = logging.getLogger("supervise")
 
-MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
-FACTS = ("started", "stopped", "restarts", "made_from", "owed", "start_time", "seen")
 DAMAGED = "%s damaged (%s): there may be programs running that this daemon does not know, and starts once more"
-REASON = 300  # characters of a reason that are kept
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(ProgramConfig)}
 AT_ITS_START = [name for name, change in kinds_of_change() if change is Change.RESTART]
 
@@ -140,7 +135,8 @@ class Memory:
         """Write down how a process stands. Never raises."""
         if process.state is State.STOPPING:
             now = ticks_now()
-            process.seen = now if is_alive(process) else process.seen
+            if is_ours(process) or is_alive(process):
+                process.seen = now
         if self._journal is None:
             return
         key = (process.group, process.name)
@@ -149,11 +145,10 @@ class Memory:
                 if key in self._aside:  # two of one name could not be told apart
                     self._journal.free(self._aside.pop(key)[0])
                 slot = self._slots[key] = self._journal.allocate()
-            record = to_record(process)
             try:
-                self._journal.write(slot, record)
+                self._journal.write(slot, passing(process), lasting(process))
             except ValueError:  # there is no room for all of it
-                self._journal.write(slot, shortened(record))
+                self._journal.write(slot, shortened(to_record(process)))
         except (JournalError, ValueError) as exc:
             if key in self._slots:  # rather nothing than what was true once, of another process perhaps
                 self._journal.free(self._slots.pop(key))
@@ -227,27 +222,6 @@ class Memory:
                 losses.forget(os.path.dirname(self._journal.path))
 
 
-def to_record(process: Process) -> Record:
-    """All of a process that the next daemon needs, as JSON values."""
-    machine = process.machine
-    record: dict[str, Any] = {"group": process.group, "name": process.name}
-    record |= {name: getattr(machine, name) for name in MACHINE}
-    record |= {name: getattr(process, name) for name in FACTS}
-    record["reason"] = machine.reason[:REASON]
-    record["stdin"] = process.child.stdin.inode if process.child and process.child.stdin else None
-    record["pipes"] = process.logs.inodes()
-    record["files"] = process.logs.files()
-    record["auto"] = process.logs.auto_paths()
-    record["stop"] = how_to_stop(process.config)
-    if process.wiring is not None:
-        record["spoken"] = process.wiring.stdout
-    record["exits"] = [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]
-    if process.untold:
-        untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
-        record["untold"] = untold
-    return record
-
-
 def pipes_of(record: Record, *, spoken: bool) -> dict[str, list[int]]:
     """By channel, the pipes that a process may write to; with what it has `spoken` as an event listener, which is
     output like any other if nobody listens."""
@@ -298,6 +272,11 @@ def fingerprint(config: ProgramConfig) -> int:
 def is_outdated(process: Process) -> bool:
     """Whether it runs with other options than are configured, since a daemon before us started it."""
     return process.machine.pid is not None and process.made_from not in (0, fingerprint(process.config))
+
+
+def is_ours(process: Process) -> bool:
+    """Whether it is a child of ours that has not been reaped: then it is there, and nobody needs to look."""
+    return process.child is not None and process.adopted is None and not process.reaped
 
 
 def is_alive(process: Process) -> bool:

@@ -78,6 +78,7 @@ class Process:
     sweeper: Sweeper | None = None
     cgroup: Cgroup | None = None  # in which it was born
     told: Any = None  # the last `daemon.info.Facts` of it
+    recorded: Any = None  # what `daemon.records.lasting` keeps
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
 
     async def until(self, reached: Callable[[], bool]) -> None:

@@ -4,18 +4,68 @@ Its checksum says that it was written whole, not by whom: another version, or so
 is not known here, or is not there, is no flaw, since other versions know more or less of a process.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from supervise.config.model import ProgramConfig, StopScope
 from supervise.core.events import State
-from supervise.system.journal import Record
+from supervise.core.process import ProcessMachine
+from supervise.daemon.process import Process
+from supervise.system.journal import Record, members
 
 Check: TypeAlias = Callable[[Any], bool]
 
 STATES = frozenset(map(int, State))
 FIRST_PID = 2  # of what can be a program: less than 1 would mean a group, or everybody
+MACHINE = [field.name for field in dataclasses.fields(ProcessMachine) if field.name not in ("config", "_effects")]
+FACTS = ("started", "stopped", "restarts", "made_from", "owed", "start_time", "seen")
+REASON = 300  # characters of a reason that are kept
+
+_of_machine, _of_process = attrgetter(*MACHINE), attrgetter(*FACTS)
+
+
+def to_record(process: Process) -> Record:
+    """All of a process that the next daemon needs, as JSON values."""
+    return {**_slow(process), **passing(process)}
+
+
+def passing(process: Process) -> Record:
+    """The part of its record that any step may change."""
+    machine, child = process.machine, process.child
+    record: dict[str, Any] = dict(zip(MACHINE, _of_machine(machine), strict=True))
+    record.update(zip(FACTS, _of_process(process), strict=True))
+    record["reason"] = machine.reason[:REASON]
+    record["stdin"] = child.stdin.inode if child is not None and child.stdin is not None else None
+    record["pipes"] = process.logs.inodes()
+    if process.wiring is not None:
+        record["spoken"] = process.wiring.stdout
+    if process.untold:
+        untold = [(each.old, each.new, each.expected, each.tries, each.pid, each.at) for each in process.untold]
+        record["untold"] = untold
+    return record
+
+
+def lasting(process: Process) -> str:
+    """The rest of it, as `members` gives it: made anew when its configuration has changed, or it has ended again."""
+    valid = process.config, process.logs.aimed, process.exits
+    if process.recorded is None or process.recorded[0] != valid:
+        process.recorded = valid, members(_slow(process))
+    text: str = process.recorded[1]
+    return text
+
+
+def _slow(process: Process) -> Record:
+    return {
+        "group": process.group,
+        "name": process.name,
+        "files": process.logs.files(),
+        "auto": process.logs.auto_paths(),
+        "stop": how_to_stop(process.config),
+        "exits": [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits],
+    }
 
 
 def flaw(record: Record) -> str:

@@ -29,6 +29,7 @@ SCHEMA = 1
 PATIENCE = 2.0  # seconds that a lock may outlive the daemon that held it
 LOOK_AGAIN = 0.02
 STATE = "state"  # name of the file
+CLK_TCK = os.sysconf("SC_CLK_TCK")
 MODE = 0o1600  # of every file here: the sticky bit asks cleaners to leave it (XDG Base Directory, systemd-tmpfiles)
 MEMORY_FILE_SYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs (linux/magic.h)
 ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
@@ -96,9 +97,12 @@ class Journal:
             self._free = list(range(slots - 1, slots - GROWTH - 1, -1))
         return self._free.pop()
 
-    def write(self, slot: int, record: Record) -> None:
-        """Replace a record. It costs no system call. Raises ValueError for one that does not fit."""
-        self._write(slot, record)
+    def write(self, slot: int, record: Record, more: str = "") -> None:
+        """Replace a record, with `more` that `members` gave. It costs no system call.
+
+        Raises ValueError for one that does not fit.
+        """
+        self._write(slot, record, more)
 
     def free(self, slot: int) -> None:
         """Forget a record."""
@@ -128,9 +132,10 @@ class Journal:
         os.posix_fallocate(self._fd, 0, slots * SLOT)
         return mmap.mmap(self._fd, slots * SLOT)
 
-    def _write(self, slot: int, record: Record) -> None:
+    def _write(self, slot: int, record: Record, more: str = "") -> None:
         generation = self._generations.get(slot, 0) + 1
-        body = b"%d %s" % (generation, ENCODE(record).encode("utf-8", "surrogatepass"))  # as json.loads has it
+        text = f"{generation} {{{members(record)}{',' if more else ''}{more}}}"
+        body = text.encode("utf-8", "surrogatepass")  # as json.loads has it
         line = b"%08x %s\n" % (zlib.crc32(body), body)
         if len(line) > HALF:
             raise ValueError(f"a record of {len(line)} bytes does not fit into {HALF}")
@@ -146,6 +151,11 @@ class Journal:
             else:
                 self._generations[slot], record = found
                 yield slot, record
+
+
+def members(record: Record) -> str:
+    """What is in a record, as text: encoded once, it may be written many times."""
+    return ENCODE(record)[1:-1]
 
 
 def younger(halves: Iterable[bytes]) -> tuple[int, Record] | None:
@@ -317,4 +327,4 @@ def start_time(pid: int) -> int | None:
 
 def ticks_now() -> float:
     """The present as `start_time` has it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * CLK_TCK

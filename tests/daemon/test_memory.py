@@ -1,5 +1,6 @@
 """A second supervisor takes up what a first one, that vanished, has left."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -14,8 +15,9 @@ import pytest
 from supervise.config.model import GroupConfig
 from supervise.core.events import Start, State, StateChanged
 from supervise.daemon.bus import Bus
-from supervise.daemon.memory import FACTS, MACHINE, Memory, fingerprint, is_alive, open_memory, to_record
+from supervise.daemon.memory import Memory, fingerprint, is_alive, open_memory
 from supervise.daemon.process import Exit, Process
+from supervise.daemon.records import FACTS, MACHINE, to_record
 from supervise.daemon.supervisor import Supervisor
 from supervise.system import journal as journal_module
 from supervise.system.handover import Handover
@@ -65,6 +67,39 @@ def test_every_step_is_written_down_before_its_effects(tmp_path: Path) -> None:
             await reach(supervisor, "p", State.RUNNING)
             assert json.loads(json.dumps(to_record(one))) == records(tmp_path)["p"]
         assert not (tmp_path / "state").exists()
+
+    run(story)
+
+
+def test_what_is_encoded_once_follows_every_change(tmp_path: Path) -> None:
+    """The part of a record that changes rarely: where its logs go, how it is to be stopped, how it has ended."""
+
+    async def story() -> None:
+        async with remembering(tmp_path, group(sh("p", SLEEP, stdout_logfile=str(tmp_path / "a.log")))) as supervisor:
+            one = process(supervisor, "p")
+
+            def check(**expected: object) -> None:
+                supervisor.memory.remember(one)
+                found = records(tmp_path)["p"]
+                assert json.loads(json.dumps(to_record(one))) == found
+                assert {name: found[name] for name in expected} == expected
+
+            async def run_once() -> None:
+                supervisor.tell(one, Start())
+                await reach(supervisor, "p", State.RUNNING)
+                await supervisor.stop([one])
+
+            check(files={"stdout": [str(tmp_path / "a.log"), 52428800, 10]}, exits=[])
+            changed = dataclasses.replace(one.config, stdout_logfile=str(tmp_path / "b.log"), stopwaitsecs=7.0)
+            one.machine.config = changed
+            one.logs.reconfigure(changed)
+            check(files={"stdout": [str(tmp_path / "b.log"), 52428800, 10]}, stop=[15, 7.0, False, "process"])
+            one.machine.config = dataclasses.replace(changed, stopasgroup=True)
+            check(stop=[15, 7.0, True, "process"])
+            for times in (1, 2, 3):
+                await run_once()
+                check()
+                assert len(records(tmp_path)["p"]["exits"]) == times
 
     run(story)
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from supervise.core.events import State
-from supervise.daemon.memory import FACTS, MACHINE
-from supervise.daemon.records import SHAPES, flaw
+from supervise.daemon.records import FACTS, MACHINE, SHAPES, flaw
 
 GOOD = {"group": "g", "name": "p"}
 
