@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def lines(path: Path) -> list[str]:
     return "".join(each.read_text() for each in [*backups, path] if each.exists()).splitlines()
 
 
+def difference(truth: list[str], found: list[str]) -> str:
+    """Where they part, and what is lost or doubled."""
+    place = next((number for number, (a, b) in enumerate(zip(truth, found, strict=False)) if a != b), len(found))
+    lost, more = ([*(Counter(a) - Counter(b)).elements()] for a, b in ((truth, found), (found, truth)))
+    parts = f"of {len(truth)} lines {len(lost)} are lost {lost[:3]} and {len(more)} too many {more[:3]}"
+    return f"{parts}; after {found[max(0, place - 3) : place]} comes {found[place : place + 3]}"
+
+
 def hangs(daemon: Daemon) -> bool:
     return "hangs" in daemon.api("/processes/steady")["log_problem"]
 
@@ -82,7 +91,8 @@ def test_killed_while_the_disk_hangs(supervisors: Supervisors, place: Path, disk
     for name in ("steady", "coloured"):
         truth, found = daemon.read(f"{name}.truth").splitlines(), lines(disk.place / f"{name}.log")
         assert len(truth) > 100
-        assert found in (truth, truth[:-1])  # the last may have been on its way into the pipe
+        # The last may have been on its way into the pipe.
+        assert found in (truth, truth[:-1]), f"{name}: {difference(truth, found)}"
 
 
 def test_it_ends_while_the_disk_hangs_and_thaws(supervisors: Supervisors, place: Path, disk: Disk) -> None:
