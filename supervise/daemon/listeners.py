@@ -151,7 +151,7 @@ class Listener:
             if (stdin := handover.take(f"stdin-{standing.stdin}")) is None:
                 stdin = Stdin(standing.stdin).open_end(pid)
             opened.callback(handover.drop, stdin)
-            if (stdout := handover.pipe(standing.stdout)) is None:
+            if (stdout := handover.pipe(standing.stdout, pid)) is None:
                 raise BrokenPipeError
             opened.callback(handover.drop, stdout)
             inodes = logs.inodes()["stdout"]

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
@@ -247,7 +248,7 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         for old, new, *rest in record.get("untold", ())
     )
     pipes = pipes_of(record, spoken=process.wiring is None)
-    missing = process.logs.resume(pipes, handover.pipe, record.get("files"))
+    missing = process.logs.resume(pipes, partial(handover.pipe, pid=machine.pid), record.get("files"))
     if machine.pid is not None:
         stdin = record.get("stdin")
         if stdin is None:

@@ -6,6 +6,7 @@ hangs in a pipe that is full until SIGKILL comes.
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from supervise.config.model import GroupConfig, ProgramConfig
@@ -64,7 +65,8 @@ class Unclaimed:
 
 def _resumed(logs: Logs, memory: Memory, record: Record, program: ProgramConfig | None) -> ProcessLogs:
     opened = logs.open(program or _as_recorded(record), record.get("auto"))
-    opened.resume(pipes_of(record, spoken=True), memory.handover.pipe, record.get("files"))
+    find = partial(memory.handover.pipe, pid=record.get("pid"))
+    opened.resume(pipes_of(record, spoken=True), find, record.get("files"))
     return opened
 
 

@@ -26,6 +26,7 @@ from supervise.system.pidfd import exit_status
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembered
+LOOKS = 10  # more, at who should have a pipe that is not where it was seen; 3 were too few for a shell in a busy loop
 
 
 class Safe(Protocol):
@@ -125,12 +126,12 @@ class Handover:
 
     # Pipes
 
-    def pipe(self, inode: int) -> int | None:
+    def pipe(self, inode: int, pid: int | None = None) -> int | None:
         """Our end of a log pipe, non-blocking and the caller's to close: kept for us, or found with a process that has
-        it. None if nobody has it any more."""
+        it, above all with `pid`, to whom it was given. None if nobody has it any more."""
         if (fd := self.take(f"pipe-{inode}")) is not None:
             return fd
-        for path in self._holders(inode):
+        for path in self._places(inode, pid):
             with suppress(OSError):  # it has just closed it
                 fd = look_into(path.split("/")[2], partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
                 if os.fstat(fd).st_ino == inode:
@@ -140,12 +141,26 @@ class Handover:
 
     def leader_with(self, inode: int) -> int | None:
         """The session leader whose stdout is that pipe: a child whose pid nobody wrote down."""
-        for path in self._holders(inode):
+        for path in self._places(inode):
             pid = int(path.split("/")[2])
             with suppress(OSError):
                 if path.endswith("/fd/1") and os.getsid(pid) == pid:
                     return pid
         return None
+
+    def _places(self, inode: int, pid: int | None = None) -> Iterator[str]:
+        """Where the pipe was seen; then where it is by now, with those who had it and with `pid`.
+
+        A shell moves its stdout to another number while a command of its own (`echo … >> file`) writes elsewhere, some
+        20 µs: whoever looks at its descriptors one after the other, and opens one later, may miss the pipe.
+        """
+        seen = self._holders(inode)
+        yield from seen
+        had = {path.split("/")[2] for path in seen} | ({str(pid)} if pid is not None else set())
+        for _ in range(LOOKS):
+            for one in had:
+                with suppress(OSError):
+                    yield from [path for found, path in look_into(one, partial(_pipes_of, one)) if found == inode]
 
     def _holders(self, inode: int) -> Sequence[str]:
         """Where in /proc the pipe shows; all of /proc is looked at once."""

@@ -160,6 +160,36 @@ def test_the_next_one_goes_on(tmp_path: Path) -> None:
     run(story)
 
 
+class Overlooking(Handover):
+    """It has looked at all of /proc while nobody's pipe was where it belongs."""
+
+    def _holders(self, inode: int) -> tuple[str, ...]:
+        return ()
+
+
+def test_a_pipe_that_was_elsewhere_is_looked_for_with_its_program(tmp_path: Path) -> None:
+    config = group(sh("up", "echo one; read x; echo two; exec sleep 1000", stdout_logfile=str(tmp_path / "up.log")))
+
+    async def story() -> None:
+        journal = Journal(str(tmp_path / "state"))
+        async with supervising(tmp_path, memory=Memory(journal, Handover())) as first:
+            first.add_group(config)
+            first.tell(process(first, "up"), Start())
+            await reach(first, "up", State.RUNNING)
+            await eventually(lambda: (tmp_path / "up.log").read_bytes() == b"one\n")
+            vanish(first)
+            memory = Memory(Journal(str(tmp_path / "state")), Overlooking())
+            second = Supervisor(first.logs, first._reaper, first.bus, memory)
+            second.add_group(config)
+            up = process(second, "up")
+            assert [len(pipes) for pipes in up.logs.inodes().values()] == [1, 1]
+            await second.stop([up])
+            for one in first.processes():
+                one.machine.state, one.machine.pid, one.machine.deadline = State.STOPPED, None, None
+
+    run(story)
+
+
 def test_a_child_that_nobody_wrote_down_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "supervise")
 

@@ -127,6 +127,69 @@ def test_a_pipe_is_opened_anew_where_a_process_has_it() -> None:
         os.close(found)
 
 
+@contextmanager
+def redirecting() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A shell that moves its stdout out of the way when it reads a line, and the pipe that it is."""
+    reader, writer = os.pipe()
+    both = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
+    number = inode(both)
+    words = "read x; exec 9>&1 >/dev/null; echo moved >&2; read x"
+    with subprocess.Popen(["sh", "-c", words], stdin=subprocess.PIPE, stdout=both, stderr=subprocess.PIPE) as shell:
+        for fd in (reader, writer, both):
+            os.close(fd)
+        try:
+            yield shell, number
+        finally:
+            shell.kill()
+
+
+def test_a_pipe_has_moved_since_it_was_seen() -> None:
+    with redirecting() as (shell, number):
+        assert shell.stdin
+        assert shell.stderr
+        handover = Handover()
+        assert handover.leader_with(number) is None, "it has looked at all of /proc"
+        shell.stdin.write(b"\n")
+        shell.stdin.flush()
+        assert shell.stderr.readline() == b"moved\n"
+        found = handover.pipe(number)
+        assert found is not None
+        assert inode(found) == number
+        os.close(found)
+
+
+def test_a_pipe_was_not_seen_with_who_has_it() -> None:
+    handover = Handover()
+    assert handover.pipe(0) is None, "it has looked at all of /proc"
+    with redirecting() as (shell, number):
+        assert handover.pipe(number) is None
+        found = handover.pipe(number, shell.pid)
+        assert found is not None
+        assert inode(found) == number
+        os.close(found)
+
+
+def test_a_pipe_of_a_shell_that_writes_to_a_file_in_turn() -> None:
+    """Its stdout is elsewhere for a good part of the time."""
+    reader, writer = os.pipe()
+    both = os.open(f"/proc/self/fd/{writer}", os.O_RDWR)
+    number = inode(both)
+    words = "while :; do echo in >> /dev/null; echo out; done"
+    with subprocess.Popen(["bash", "-c", words], stdout=both) as shell:
+        for fd in (reader, writer, both):
+            os.close(fd)
+        try:
+            for _ in range(200):
+                found = Handover().pipe(number, shell.pid)
+                assert found is not None
+                with contextlib.suppress(BlockingIOError):
+                    while os.read(found, 1 << 16):  # it waits for room otherwise, and moves nothing
+                        pass
+                os.close(found)
+        finally:
+            shell.kill()
+
+
 def test_what_nobody_has_is_gone() -> None:
     reader, writer = os.pipe()
     number = inode(reader)
