@@ -15,7 +15,7 @@ They reach us by inheritance (`bequest`: an upgrade in place, or the keeper) or 
 """
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -149,18 +149,10 @@ class Handover:
         return None
 
     def _places(self, inode: int, pid: int | None = None) -> Iterator[str]:
-        """Where the pipe was seen; then where it is by now, with those who had it and with `pid`.
-
-        A shell moves its stdout to another number while a command of its own (`echo … >> file`) writes elsewhere, some
-        20 µs: whoever looks at its descriptors one after the other, and opens one later, may miss the pipe.
-        """
+        """Where the pipe was seen; then where it is by now, with those who had it and with `pid`."""
         seen = self._holders(inode)
         yield from seen
-        had = {path.split("/")[2] for path in seen} | ({str(pid)} if pid is not None else set())
-        for _ in range(LOOKS):
-            for one in had:
-                with suppress(OSError):
-                    yield from [path for found, path in look_into(one, partial(_pipes_of, one)) if found == inode]
+        yield from places(inode, {path.split("/")[2] for path in seen} | ({str(pid)} if pid is not None else set()))
 
     def _holders(self, inode: int) -> Sequence[str]:
         """Where in /proc the pipe shows; all of /proc is looked at once."""
@@ -255,6 +247,19 @@ def _pipes_of(pid: str) -> list[tuple[int, str]]:
             if target.startswith("pipe:["):
                 found.append((int(target[6:-1]), path))
     return found
+
+
+def places(inode: int, pids: Iterable[str]) -> Iterator[str]:
+    """Where a pipe is with these processes, as /proc/PID/fd/N; looked at anew, several times, for whom that was wrong.
+
+    A shell moves its stdout to another number while a command of its own (`echo … >> file`) writes elsewhere, some
+    20 µs, and its stdin for `read x < file`: whoever looks at its descriptors one after the other, and opens one later,
+    may miss the pipe.
+    """
+    for _ in range(LOOKS):
+        for pid in pids:
+            with suppress(OSError):
+                yield from [path for found, path in look_into(pid, partial(_pipes_of, pid)) if found == inode]
 
 
 def is_hidden(pid: int) -> bool:

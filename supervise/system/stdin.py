@@ -4,8 +4,11 @@ import ctypes
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
+
+from supervise.system.handover import places
 
 CAP_SYS_PTRACE = 19  # linux/capability.h
 
@@ -43,11 +46,19 @@ class Stdin:
         if self.kept >= 0:
             return os.dup(self.kept)
         try:
-            fd = os.open(f"/proc/{pid}/fd/0", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        except FileNotFoundError:
+            return self._open(f"/proc/{pid}/fd/0", pid)
+        except OSError as error:
+            for path in places(self.inode, [str(pid)]):
+                with suppress(OSError):  # it has just moved it back
+                    return self._open(path, pid)
+            if not isinstance(error, FileNotFoundError):
+                raise
             if os.path.exists(f"/proc/{pid}/stat"):
                 raise BrokenPipeError(errno.EPIPE, f"process {pid} has closed its stdin") from None
             raise ProcessLookupError(errno.ESRCH, f"no process {pid}") from None
+
+    def _open(self, path: str, pid: int) -> int:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         found = os.fstat(fd)
         if not stat.S_ISFIFO(found.st_mode) or found.st_ino != self.inode:
             os.close(fd)

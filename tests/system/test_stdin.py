@@ -45,6 +45,35 @@ def test_a_process_that_closed_or_replaced_its_stdin() -> None:
             process.kill()
 
 
+@pytest.mark.parametrize("elsewhere", ["< /dev/zero", "<&-", "< /proc/version"])
+def test_a_shell_that_has_its_stdin_under_another_number(elsewhere: str) -> None:
+    """As it has while a command of its own reads something else."""
+    stdin, end = Stdin.open(None)
+    words = f"exec 9<&0 {elsewhere}; echo moved; exec sleep 1000"
+    with subprocess.Popen(["sh", "-c", words], stdin=end, stdout=subprocess.PIPE) as shell:
+        os.close(end)
+        try:
+            assert shell.stdout
+            assert shell.stdout.readline() == b"moved\n"
+            assert stdin.write(shell.pid, b"x") == 1
+        finally:
+            shell.kill()
+
+
+def test_a_shell_that_reads_from_a_file_in_turn() -> None:
+    stdin, end = Stdin.open(None)
+    words = "echo ready; while :; do read x < /dev/null; done"
+    with subprocess.Popen(["bash", "-c", words], stdin=end, stdout=subprocess.PIPE) as shell:
+        os.close(end)
+        try:
+            assert shell.stdout
+            assert shell.stdout.readline() == b"ready\n"
+            for _ in range(1000):
+                assert stdin.write(shell.pid, b"x") == 1
+        finally:
+            shell.kill()
+
+
 def test_a_process_that_is_gone(cat: tuple[subprocess.Popen[bytes], Stdin]) -> None:
     process, stdin = cat
     process.kill()
