@@ -20,18 +20,18 @@ _NUMBER = struct.Struct("@Q")
 class Loss:
     """The bytes that one channel has lost. `keep` may be called in any thread, by one at a time."""
 
-    __slots__ = ("_kept", "_losses", "_map", "_whose", "before")
+    __slots__ = ("_channel", "_kept", "_losses", "_map", "_namespec", "before")
 
     def __init__(self, losses: "Losses | None" = None, namespec: str = "", channel: str = "") -> None:
         """Without `losses` nothing outlives us."""
-        self._losses, self._whose = losses, (namespec, channel)
+        self._losses, self._namespec, self._channel = losses, namespec, channel
         self._map: mmap.mmap | None = None
         self.before = self._kept = 0  # what daemons before us have counted
 
     @property
     def file(self) -> str:
         """The name of its file, which is there when some bytes were lost."""
-        return PREFIX + hashlib.sha256(" ".join(self._whose).encode()).hexdigest()[:16]
+        return PREFIX + hashlib.sha256(f"{self._namespec} {self._channel}".encode()).hexdigest()[:16]
 
     def take_up(self, counted: mmap.mmap) -> None:
         """Go on from the count of a daemon before us."""

@@ -78,7 +78,8 @@ class Process:
     sweeper: Sweeper | None = None
     cgroup: Cgroup | None = None  # in which it was born
     told: Any = None  # the last `daemon.info.Facts` of it
-    recorded: Any = None  # what `daemon.records.lasting` keeps
+    # What `daemon.records.lasting` has made last, and of what: options, where logs go, exits.
+    recorded: tuple[ProgramConfig | None, int, tuple[Exit, ...], str] = (None, 0, (), "")
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
 
     async def until(self, reached: Callable[[], bool]) -> None:

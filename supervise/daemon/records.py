@@ -50,10 +50,10 @@ def passing(process: Process) -> Record:
 
 def lasting(process: Process) -> str:
     """The rest of it, as `members` gives it: made anew when its configuration has changed, or it has ended again."""
-    valid = process.config, process.logs.aimed, process.exits
-    if process.recorded is None or process.recorded[0] != valid:
-        process.recorded = valid, members(_slow(process))
-    text: str = process.recorded[1]
+    config, aimed, exits, text = process.recorded
+    if config is not process.config or aimed != process.logs.aimed or exits is not process.exits:
+        text = members(_slow(process))
+        process.recorded = process.config, process.logs.aimed, process.exits, text
     return text
 
 

@@ -12,8 +12,6 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from supervise.system import pam, script
 from supervise.system.reap import Reaper
 
@@ -61,6 +59,8 @@ class Locals:
 
 def _kill(pid: int) -> None:
     """Kill it and its helpers, each of which may have made itself the leader of a session, as those of pam_exec do."""
+    import psutil  # noqa: PLC0415  # 5 ms before the first program, and 2 MiB, that only a PAM that hangs is worth
+
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         process.suspend()  # it starts no more of them
