@@ -85,14 +85,16 @@ def test_logs(client: Client) -> None:
 
 
 def test_follow(client: Client) -> None:
-    with client.follow("cat", start=0) as stream:
-        client.send_stdin("cat", b"hello\xff\n")
-        seen = b""
-        for data in stream:
-            seen += data
-            if b"\n" in seen:
-                break
-    assert seen == b"hello\xff\n"
+    for number in range(20):  # what comes after the beginning of the answer is never missed
+        line = b"hello \xff %d\n" % number
+        with client.follow("cat", start=0) as stream:
+            client.send_stdin("cat", line)
+            seen = b""
+            for data in stream:
+                seen += data
+                if b"\n" in seen:
+                    break
+        assert seen == line
 
 
 def test_a_stream_can_be_closed_from_elsewhere(client: Client) -> None:

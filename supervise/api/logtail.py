@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import HttpVersion11
@@ -22,6 +23,8 @@ from supervise.daemon.followers import Gap, Truncated
 from supervise.errors import CommandError
 
 log = logging.getLogger("supervise")
+
+Item: TypeAlias = bytes | Gap | Truncated
 
 HEAD = 1024  # supervisord: a stream begins with the last 1024 bytes
 
@@ -58,12 +61,19 @@ async def stream(
 
     Raises CommandError (BAD_NAME, NO_FILE) and Problem 503 before anything is sent.
     """
-    items = await commands.follow(spec, channel, start)
     response = StreamResponse(headers=_HEADERS | ({"Content-Type": "application/octet-stream"} if raw else {}))
-    async with aclosing(items), aclosing(readable(items, raw=raw)) as pieces, endless(request, response):
-        async for piece in pieces:
-            await response.write(piece)
+    async with aclosing(await commands.follow(spec, channel, start)) as items:
+        first = await anext(items)  # nothing is missed from now on; only then the client hears that the stream begins
+        async with aclosing(readable(_all(first, items), raw=raw)) as pieces, endless(request, response):
+            async for piece in pieces:
+                await response.write(piece)
     return response
+
+
+async def _all(first: Item, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    yield first
+    async for item in items:
+        yield item
 
 
 @asynccontextmanager
@@ -88,7 +98,7 @@ async def endless(request: BaseRequest, response: StreamResponse) -> AsyncIterat
             request.transport.abort()
 
 
-async def readable(items: AsyncIterator[bytes | Gap | Truncated], *, raw: bool = False) -> AsyncGenerator[bytes]:
+async def readable(items: AsyncIterator[Item], *, raw: bool = False) -> AsyncGenerator[bytes]:
     """The items of a followed log as bytes for a reader: gaps and truncations as a line, characters whole.
 
     With `raw`, bytes are passed on as they come.
@@ -102,6 +112,8 @@ async def readable(items: AsyncIterator[bytes | Gap | Truncated], *, raw: bool =
             case Gap(missed):
                 kept = b""
                 yield f"\n==> {missed or 'some'} bytes skipped <==\n".encode()
+            case b"":
+                pass
             case bytes() if raw:
                 yield item
             case bytes():

@@ -119,13 +119,14 @@ class Ringing(Protocol):
 async def follow_file(path: str, bell: Ringing, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
     """The last `start` bytes of a file (beginning with a whole character), then all that comes, for ever.
 
-    It reads the file itself whenever the bell rings: exact however slow the reader is, with no memory but one piece.
-    Rotation is followed by inode: first the rest of the old file, then every younger one in order; only when ours is
-    older than the backups kept is there a Gap(0). A file that is missing is waited for.
+    The first item comes at once, be it b"": from then on nothing is missed. The file itself is read whenever the bell
+    rings: exact however slow the reader is, with no memory but one piece. Rotation is followed by inode: first the rest
+    of the old file, then every younger one in order; only when ours is older than the backups kept is there a Gap(0). A
+    file that is missing is waited for.
     """
     reader = _Reader(path)
     try:
-        for item in await asyncio.to_thread(reader.begin, start):
+        for item in await asyncio.to_thread(reader.begin, start) or [b""]:
             yield item
         while True:
             for item in await asyncio.to_thread(reader.advance):
@@ -291,7 +292,8 @@ def readable_path(log: Log) -> str | None:
 
 
 def follow_log(log: Log, start: int) -> AsyncGenerator[bytes | Gap | Truncated, None]:
-    """The last `start` bytes, beginning with a whole character, then what comes, for ever. Loop thread."""
+    """The last `start` bytes, beginning with a whole character, then what comes, for ever; see `follow_file`. Loop
+    thread."""
     path = readable_path(log)
     return _follow_ring(log, start) if path is None or log.sink is None else _follow_sink(log.sink, path, start)
 
@@ -311,8 +313,7 @@ async def _follow_ring(log: Log, start: int) -> AsyncGenerator[bytes | Gap | Tru
     live = log.live()
     try:
         ring = log.tail_ring()
-        if start and ring:
-            yield whole_characters(ring[-start:]) if len(ring) > start else ring
+        yield (whole_characters(ring[-start:]) if len(ring) > start else ring) if start else b""
         async for item in live:
             yield item
     finally:

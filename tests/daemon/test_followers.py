@@ -116,6 +116,7 @@ def test_a_file_that_comes_later_and_one_that_is_deleted(tmp_path: Path) -> None
         path = tmp_path / "log"
         bell = Bell(asyncio.get_running_loop())
         async with aclosing(follow_file(str(path), bell, 100)) as items:
+            assert await anext(items) == b""
             reading = asyncio.create_task(anext(items))
             await asyncio.sleep(0.05)
             path.write_bytes(b"first")
