@@ -198,7 +198,7 @@ class Calls:
     async def send_stdin(self, name: Any, chars: Any) -> bool:
         data = _bytes(chars)
         with _single(name) as spec:
-            self._commands.send_stdin(spec, data)
+            await self._commands.send_stdin(spec, data)
         return True
 
     async def send_event(self, kind: Any, data: Any) -> bool:

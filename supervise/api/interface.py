@@ -78,7 +78,7 @@ class Supervise:
         return list(map(shapes.result, await self._commands.signal(names, signal)))
 
     async def send_stdin(self, name: str, data: bytes) -> None:
-        self._commands.send_stdin(name, data)
+        await self._commands.send_stdin(name, data)
 
     async def send_event(self, kind: str, data: str) -> None:
         """Send REMOTE_COMMUNICATION to the event listeners."""

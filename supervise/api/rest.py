@@ -72,7 +72,7 @@ async def _wait(call: Call) -> Any:
 
 async def _stdin(call: Call) -> Any:
     data = call.body if isinstance(call.body, bytes) else call.body["data"].encode()
-    call.commands.send_stdin(call.path["namespec"], data)
+    await call.commands.send_stdin(call.path["namespec"], data)
     return {}
 
 

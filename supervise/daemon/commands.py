@@ -186,7 +186,7 @@ class Commands:
             raise NeverError(fault, f"{spec} is {process.state.name}: {process.machine.reason}")
         return self._info(process)
 
-    def send_stdin(self, spec: str, data: bytes) -> None:
+    async def send_stdin(self, spec: str, data: bytes) -> None:
         """Write to a process's standard input; what it does not read at once waits, up to a bound.
 
         Raises CommandError: NOT_RUNNING, NO_FILE (it is closed, or not for that: an event listener's), FAILED (too
@@ -200,7 +200,7 @@ class Commands:
         if child.stdin is None:
             raise CommandError(Fault.NO_FILE, spec)
         try:
-            self.stdins.send(child.stdin, pid, data)
+            await self.stdins.send(child.stdin, pid, data)
         except BlockingIOError as why:
             raise CommandError(Fault.FAILED, f"{spec} does not read its standard input: {why.strerror}") from None
         except OSError:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from supervise.daemon.aside import Aside, Busy
 from supervise.daemon.process import Process
 from supervise.system.entries import Entries, Entry, forget
 from supervise.system.stdin import Stdin
@@ -20,15 +21,22 @@ log = logging.getLogger("supervise")
 LIMIT = 1 << 20  # bytes that may wait for one process
 LONGEST = 4 * LIMIT  # bytes of a file, before it is written anew
 PREFIX = "stdin-"
+PATIENCE = 1.0  # seconds that a client waits for a pipe that is locked
+THREADS = 16  # pipes that may be locked while others are still written to
+MOST = 1 << 16  # pieces of work that may wait for one of them
 LOST = "what waits for a stdin would be lost with this daemon: %s"
 
 
 class StdinQueues:
-    """One bounded queue for each process that has not read what it was sent yet. Loop thread only."""
+    """One bounded queue for each process that has not read what it was sent yet. Loop thread only.
+
+    Pipes are opened, written and closed in threads, since a process can keep them locked (see `pipes`).
+    """
 
     def __init__(self, directory: str | None) -> None:
         """`directory`: of the journal; without one nothing is kept."""
         self._directory = directory
+        self._aside = Aside(THREADS, MOST)
         self._queues: dict[int, _Queue] = {}  # by the inode of the pipe, which is nobody else's while we have it open
 
     def resume(self, processes: Iterable[Process]) -> None:
@@ -38,43 +46,46 @@ class StdinQueues:
         for child in [process.child for process in processes if process.child is not None]:
             if (stdin := child.stdin) is None or not Path(path := f"{self._directory}/{PREFIX}{stdin.inode}").exists():
                 continue
+            queue = _Queue(stdin, child.pid)
             try:
-                queue = _Queue(stdin.open_end(child.pid))
                 queue.recall(path)
             except OSError as error:
                 log.error("what waited for the stdin of pid %d is lost: %s", child.pid, error)
                 continue
             self._queues[stdin.inode] = queue
-            asyncio.get_running_loop().add_writer(queue.fd, self._continue, stdin.inode)
+            self._write(queue)
         forget(self._directory, PREFIX, [f"{self._directory}/{PREFIX}{inode}" for inode in self._queues])
 
-    def send(self, stdin: Stdin, pid: int, data: bytes) -> None:
+    async def send(self, stdin: Stdin, pid: int, data: bytes) -> None:
         """Write what fits now, and the rest when the process reads: all of it, or (with an error) nothing.
 
-        Raises BlockingIOError: too much waits already; BrokenPipeError: the process has closed its stdin;
-        ProcessLookupError, and other OSErrors as open(2) gives them.
+        Raises BlockingIOError: too much waits already, or the process keeps the pipe locked; BrokenPipeError: it has
+        closed its stdin; ProcessLookupError, and other OSErrors as open(2) gives them.
         """
-        queue = self._queues.get(stdin.inode)
-        waiting = len(queue.data) if queue else 0
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while (queue := self._queues.get(stdin.inode)) is not None and queue.writing is not None:
+                    await asyncio.wait([queue.writing])
+        except TimeoutError:
+            problem = "it keeps it locked, reading into memory that does not answer"
+            raise BlockingIOError(errno.EAGAIN, problem) from None
+        waiting = self.waiting(stdin)
         if waiting + len(data) > LIMIT:
             raise BlockingIOError(errno.EAGAIN, f"{waiting} bytes wait already; {LIMIT} may")
         if queue is None:
             if not data:
                 return
-            queue = _Queue(stdin.open_end(pid))
+            queue = self._queues[stdin.inode] = _Queue(stdin, pid)
         queue.add(data)
-        try:
-            done = queue.write()
-        except OSError:
-            self._end(stdin.inode, queue)
-            raise
-        if done:
-            self._end(stdin.inode, queue)
-        elif stdin.inode not in self._queues:
-            self._queues[stdin.inode] = queue
-            if self._directory is not None:
-                queue.keep(f"{self._directory}/{PREFIX}{stdin.inode}")
-            asyncio.get_running_loop().add_writer(queue.fd, self._continue, stdin.inode)
+        if queue.waits:
+            return
+        self._write(queue)
+        if queue.writing is not None:
+            await asyncio.wait([queue.writing], timeout=PATIENCE)
+        if queue.writing is not None:
+            self._keep(queue)
+        elif queue.error is not None:
+            raise queue.error
 
     def renew(self, directory: str) -> bool:
         """If the file of a queue was removed, make it anew, there; whether that was done."""
@@ -89,32 +100,55 @@ class StdinQueues:
         queue = self._queues.get(stdin.inode)
         return len(queue.data) if queue else 0
 
-    def _continue(self, inode: int) -> None:
-        queue = self._queues[inode]
-        try:
-            done = queue.write()
-        except OSError as error:  # nobody has the other end any more
-            log.debug("%d bytes for a stdin are dropped: %s", len(queue.data), error.strerror)
-            done = True
-        if done:
-            self._end(inode, queue)
+    def _write(self, queue: "_Queue") -> None:
+        queue.writing = asyncio.get_running_loop().create_task(self._advance(queue))
 
-    def _end(self, inode: int, queue: "_Queue") -> None:
-        if self._queues.pop(inode, None) is not None:
-            asyncio.get_running_loop().remove_writer(queue.fd)
-        queue.close()
+    async def _advance(self, queue: "_Queue") -> None:
+        try:
+            queue.take(await self._aside.run(queue.write))
+        except Busy:
+            queue.error = OSError(errno.EAGAIN, "too many others keep theirs locked")
+        except OSError as error:  # nobody has the other end any more
+            queue.error = error
+        queue.writing = None
+        if queue.data and queue.error is None:
+            self._keep(queue)
+            queue.waits = True
+            asyncio.get_running_loop().add_writer(queue.fd, self._go_on, queue)
+            return
+        if queue.data:
+            log.debug("%d bytes for a stdin are dropped: %s", len(queue.data), queue.error)
+        del self._queues[queue.stdin.inode]
+        queue.forget()
+
+    def _go_on(self, queue: "_Queue") -> None:
+        asyncio.get_running_loop().remove_writer(queue.fd)
+        queue.waits = False
+        self._write(queue)
+
+    def _keep(self, queue: "_Queue") -> None:
+        if self._directory is not None:
+            queue.keep(f"{self._directory}/{PREFIX}{queue.stdin.inode}")
 
 
 class _Queue:
-    __slots__ = ("_file", "data", "fd")
+    """`writing` or `waits`, until all is written, or there is an `error`."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    __slots__ = ("_file", "_pid", "data", "error", "fd", "stdin", "waits", "writing")
+
+    def __init__(self, stdin: Stdin, pid: int) -> None:
+        self.stdin, self._pid = stdin, pid
+        self.fd = -1
         self.data = bytearray()
+        self.writing: asyncio.Task[None] | None = None  # a thread does, and the data stays as it is
+        self.waits = False  # until the pipe has room
+        self.error: OSError | None = None
         self._file: Entries | None = None
 
     def keep(self, path: str) -> None:
         """From now on it is on file. Never raises."""
+        if self._file is not None:
+            return
         try:
             self._file = Entries(path)
         except OSError as error:
@@ -144,12 +178,8 @@ class _Queue:
             self._file = None
 
     def recall(self, path: str) -> None:
-        """Take over what is on file. Raises OSError, having closed everything."""
-        try:
-            self._file = Entries(path)
-        except OSError:
-            self.close()
-            raise
+        """Take over what is on file. Raises OSError."""
+        self._file = Entries(path)
         for entry in self._file.found:
             self.data += entry.data
             del self.data[: entry.facts.get("written", 0)]
@@ -158,18 +188,32 @@ class _Queue:
         self.data += data
         self._record(Entry({}, data))
 
-    def write(self) -> bool:
-        """Write what fits; whether that was all. Raises OSError, having closed nothing."""
-        while self.data:
-            try:
-                count = os.write(self.fd, self.data)
-            except BlockingIOError:
-                return False
-            del self.data[:count]
-            self._record(Entry({"written": count}))
-        return True
+    def take(self, count: int) -> None:
+        """So many bytes have been written."""
+        del self.data[:count]
+        self._record(Entry({"written": count}))
 
-    def close(self) -> None:
-        os.close(self.fd)
+    def write(self) -> int:
+        """Write what fits; how many bytes that was. In a thread. Without an end of the pipe open if it was all, or with
+        an error: raises OSError."""
+        done, data = 0, bytes(self.data)
+        if self.fd < 0:
+            self.fd = self.stdin.open_end(self._pid)
+        try:
+            while done < len(data):
+                done += os.write(self.fd, data[done:])
+        except BlockingIOError:
+            return done
+        except OSError:
+            self._close()
+            raise
+        self._close()
+        return done
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def forget(self) -> None:
         if self._file is not None:
             self._file.close(remove=True)

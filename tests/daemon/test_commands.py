@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -39,6 +39,12 @@ async def commanding(tmp_path: Path, *groups: GroupConfig) -> AsyncIterator[Comm
 def fault(call: Callable[[], object]) -> Fault:
     with pytest.raises(CommandError) as info:
         call()
+    return info.value.fault
+
+
+async def refusal(call: Coroutine[None, None, object]) -> Fault:
+    with pytest.raises(CommandError) as info:
+        await call
     return info.value.fault
 
 
@@ -109,16 +115,16 @@ def test_stdin(tmp_path: Path) -> None:
         closed = sh("closed", "exec <&-; echo closed; exec sleep 1000", stdout_logfile=str(tmp_path / "closed"))
         async with commanding(tmp_path, group(echo), group(closed), group(sh("idle", SLEEP, autostart=False))) as c:
             await c.wait_for("p", "running", 30)
-            c.send_stdin("p", b"hello\n")
+            await c.send_stdin("p", b"hello\n")
             while b"got hello" not in await c.read_log("p", "stdout", 0, 0):
                 await asyncio.sleep(0.01)
             while b"closed" not in await c.read_log("closed", "stdout", 0, 0):
                 await asyncio.sleep(0.01)
-            assert fault(lambda: c.send_stdin("idle", b"x")) is Fault.NOT_RUNNING
-            assert fault(lambda: c.send_stdin("closed", b"x")) is Fault.NO_FILE
-            assert fault(lambda: c.send_stdin("p", b"x" * (1 << 21))) is Fault.FAILED
-            c.send_stdin("p", b"x" * (1 << 20))
-            assert fault(lambda: c.send_stdin("p", b"x" * (1 << 20))) is Fault.FAILED
+            assert await refusal(c.send_stdin("idle", b"x")) is Fault.NOT_RUNNING
+            assert await refusal(c.send_stdin("closed", b"x")) is Fault.NO_FILE
+            assert await refusal(c.send_stdin("p", b"x" * (1 << 21))) is Fault.FAILED
+            await c.send_stdin("p", b"x" * (1 << 20))
+            assert await refusal(c.send_stdin("p", b"x" * (1 << 20))) is Fault.FAILED
 
     run(story)
 

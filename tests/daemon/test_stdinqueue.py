@@ -34,13 +34,13 @@ def test_what_does_not_fit_waits_for_its_reader(tmp_path: Path) -> None:
         async with supervising(tmp_path, group(late)) as supervisor:
             stdin, pid = await running(supervisor)
             queues = StdinQueues(None)
-            queues.send(stdin, pid, DATA)
-            queues.send(stdin, pid, b"the end")
+            await queues.send(stdin, pid, DATA)
+            await queues.send(stdin, pid, b"the end")
             assert queues.waiting(stdin) == len(DATA) + 7 - 65536
             (tmp_path / "go").touch()
             await eventually(lambda: (tmp_path / "out").read_bytes() == DATA + b"the end")
             assert queues.waiting(stdin) == 0
-            queues.send(stdin, pid, b"!")
+            await queues.send(stdin, pid, b"!")
             await eventually(lambda: (tmp_path / "out").read_bytes().endswith(b"the end!"))
 
     run(story)
@@ -52,11 +52,11 @@ def test_too_much_is_refused_as_a_whole(tmp_path: Path) -> None:
             stdin, pid = await running(supervisor)
             queues = StdinQueues(None)
             with pytest.raises(BlockingIOError, match="0 bytes wait already"):
-                queues.send(stdin, pid, b"x" * (LIMIT + 1))
-            queues.send(stdin, pid, b"x" * LIMIT)
+                await queues.send(stdin, pid, b"x" * (LIMIT + 1))
+            await queues.send(stdin, pid, b"x" * LIMIT)
             waiting = queues.waiting(stdin)
             with pytest.raises(BlockingIOError, match=f"{waiting} bytes wait already"):
-                queues.send(stdin, pid, b"x" * 65537)
+                await queues.send(stdin, pid, b"x" * 65537)
             assert queues.waiting(stdin) == waiting
 
     run(story)
@@ -67,12 +67,12 @@ def test_what_waits_for_a_process_that_ends_is_dropped(tmp_path: Path) -> None:
         async with supervising(tmp_path, group(sh("p", "exec sleep 1000"))) as supervisor:
             stdin, pid = await running(supervisor)
             queues, before = StdinQueues(None), len(os.listdir("/proc/self/fd"))
-            queues.send(stdin, pid, DATA)
+            await queues.send(stdin, pid, DATA)
             await supervisor.stop([process(supervisor, "p")])
             await eventually(lambda: queues.waiting(stdin) == 0)
             assert len(os.listdir("/proc/self/fd")) <= before
             with pytest.raises(OSError, match="no process"):
-                queues.send(stdin, pid, b"x")
+                await queues.send(stdin, pid, b"x")
 
     run(story)
 
@@ -84,7 +84,7 @@ def test_a_process_that_closed_its_stdin(tmp_path: Path) -> None:
             await eventually(lambda: process(supervisor, "p").logs.stdout.tail_ring() == b"closed\n")
             before = len(os.listdir("/proc/self/fd"))
             with pytest.raises(BrokenPipeError):
-                StdinQueues(None).send(stdin, pid, b"x")
+                await StdinQueues(None).send(stdin, pid, b"x")
             assert len(os.listdir("/proc/self/fd")) <= before
 
     run(story)
@@ -100,8 +100,8 @@ def test_what_waits_outlives_the_daemon(tmp_path: Path) -> None:
         async with supervising(tmp_path, group(late)) as supervisor:
             stdin, pid = await running(supervisor)
             dead = StdinQueues(str(kept))
-            dead.send(stdin, pid, DATA)
-            dead.send(stdin, pid, b"the end")
+            await dead.send(stdin, pid, DATA)
+            await dead.send(stdin, pid, b"the end")
             [queue] = dead._queues.values()
             asyncio.get_running_loop().remove_writer(queue.fd)
             os.close(queue.fd)
@@ -114,7 +114,7 @@ def test_what_waits_outlives_the_daemon(tmp_path: Path) -> None:
             (kept / f"stdin-{stdin.inode}").unlink()
             assert again.renew(str(kept))
             assert os.listdir(kept) == [f"stdin-{stdin.inode}"]
-            again.send(stdin, pid, b", really")
+            await again.send(stdin, pid, b", really")
             (tmp_path / "go").touch()
             await eventually(lambda: (tmp_path / "out").read_bytes() == DATA + b"the end, really")
             await eventually(lambda: os.listdir(kept) == [])
@@ -145,10 +145,10 @@ def test_its_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Mon
         async with supervising(tmp_path, group(slow)) as supervisor:
             stdin, pid = await running(supervisor)
             queues = StdinQueues(str(kept))
-            queues.send(stdin, pid, b"x" * 100_000)
+            await queues.send(stdin, pid, b"x" * 100_000)
             for _ in range(40):
                 await eventually(lambda: queues.waiting(stdin) < 30_000)
-                queues.send(stdin, pid, b"x" * 20_000)
+                await queues.send(stdin, pid, b"x" * 20_000)
                 assert sum(path.stat().st_size for path in kept.iterdir()) < 250_000
 
     run(story)
