@@ -1,4 +1,7 @@
-"""Our end of one pipe of one run: read, filtered, passed on; continued where a daemon before us was killed."""
+"""Our end of one pipe of one run: read, filtered, passed on; continued where a daemon before us was killed.
+
+A program can keep its pipe locked (see `pipes`): the worker that waits for it is relieved, as if it hung in a file.
+"""
 
 import contextlib
 import os
@@ -10,12 +13,13 @@ from typing import Self
 
 from supervise.daemon.channel import Channel, Former, log
 from supervise.daemon.filters import Filters
-from supervise.system import carry
+from supervise.system import carry, swift
 from supervise.system.carry import Carry
 from supervise.system.intent import Interrupted
 from supervise.system.pipes import ended, enlarge, pending
-from supervise.system.pump import BUFFER, Pump, Worker
+from supervise.system.pump import BUFFER, Inside, Pump, Worker
 
+LOCKED = "the program keeps its %s locked: it writes from memory that does not answer"
 FULL = 32 * 1024  # bytes in one read that show that a pipe wants to be larger
 
 
@@ -42,8 +46,21 @@ class ChildPipe:
     """It is read for as long as anybody has the other end (B6)."""
 
     __slots__ = (
-        *("_carried", "_filters", "_held", "_large", "_told", "busy", "channel", "fd", "given_up", "inode", "pid"),
-        "pump",
+        *(
+            "_carried",
+            "_filters",
+            "_held",
+            "_large",
+            "_late",
+            "_told",
+            "busy",
+            "channel",
+            "fd",
+            "given_up",
+            "inode",
+            "locked",
+        ),
+        *("pid", "pump"),
     )
 
     def __init__(
@@ -58,6 +75,8 @@ class ChildPipe:
         self.pid = 0
         self.busy = False  # something was read that is not written yet
         self.given_up = False  # what is in it now is read, and no more
+        self.locked = False  # a worker waits for its lock
+        self._late: tuple[Worker, int] | None = None  # who has read what is not passed on yet
         self._large = self._held = False
         self._told = False  # that what is held back is not safe
         self._carried = False  # what the filters hold, or held, is on file
@@ -77,6 +96,9 @@ class ChildPipe:
     def _waits(self) -> bool:
         """Whether the program is to wait, with a full pipe in the end, until there is room for what it writes."""
         sink = self.channel.sink
+        if self.locked:
+            self.pump.ignore(self.fd)
+            return True
         if self.given_up:
             return False
         if not self._held and sink is not None and self.fd >= 0 and sink.holds_back(self._go_on):
@@ -93,38 +115,88 @@ class ChildPipe:
         if self.fd < 0:
             return 0
         self.busy = True  # before reading, so that `idle` cannot miss bytes between the pipe and the file
-        if count := min(limit, pending(self.fd)):
-            self._step(worker, count)
-        elif ended(self.fd):
-            self.flush(worker)
-            if not worker.retired:
-                self.close(worker)
+        with Inside(self.pump, self, worker):
+            count = self._take(worker, limit)
+        if not worker.retired:  # else `thaw` has seen to what was read
+            self._late = None
+            self._go_on_with(worker, count)
         if worker.retired:
             self.pump.call(self._rest)  # whoever has taken over may be reading
         else:
             self.busy = False
         return count
 
-    def _rest(self, worker: Worker) -> None:
+    def _rest(self, _: Worker) -> None:
         self.busy = False
 
-    def _step(self, worker: Worker, count: int) -> None:
-        """Read so many bytes, which are there, and pass them on."""
-        intent, buffer = worker.intent, worker.buffer[:count]
-        stamp = intent.begin(self.inode, count, self._target) if intent is not None else 0
+    def _take(self, worker: Worker, limit: int) -> int:
+        """Read into the worker's buffer; how many bytes."""
+        count, intent = min(limit, pending(self.fd)), worker.intent
+        if not count or worker.retired:
+            return 0
+        if intent is not None:
+            intent.begin(self.inode, count, self._target)
         try:
-            count = os.readv(self.fd, (buffer,))
+            count = os.readv(self.fd, (worker.buffer[:count],))
         except BlockingIOError:  # a child has taken back what it wrote
             count = 0
         if intent is not None:
             intent.have(count)
+        self._late = worker, count
         if count >= FULL and not self._large:
             self._large = True
             enlarge(self.fd)
-        worker.count += count
-        self._feed(worker, stamp, buffer[:count])
+        return count
+
+    def _go_on_with(self, worker: Worker, count: int) -> None:
+        intent = worker.intent
+        if count:
+            worker.count += count
+            self._feed(worker, 0 if intent is None else intent.stamp, worker.buffer[:count])
+        elif ended(self.fd):
+            self.flush(worker)
+            if not worker.retired:
+                self.close(worker)
         if intent is not None:
             intent.end()
+
+    def _pending(self, worker: Worker) -> int:
+        """How many bytes are in it; 0, too, if the worker was given up meanwhile."""
+        with Inside(self.pump, self, worker):
+            count = pending(self.fd)
+        return 0 if worker.retired else count
+
+    # A pipe that is locked
+
+    def stall(self) -> None:
+        """A worker waits for its lock, and was given up (the pump's lock is held)."""
+        self.locked, self.channel.unheard = True, LOCKED % self.channel.name
+        log.error("%s: %s", self.channel.namespec, self.channel.unheard)
+
+    def lose(self) -> None:
+        """Nobody waits for it."""
+
+    def thaw(self) -> None:
+        """In the worker that was given up, when it comes back: whoever has taken over passes on what it has read."""
+        log.warning("%s: its %s can be read again", self.channel.namespec, self.channel.name)
+        if self._late is not None:
+            (worker, count), self._late = self._late, None
+            if worker.intent is None:
+                data = bytes(worker.buffer[:count])
+                self.pump.call(lambda other: self._feed(other, 0, data))
+            elif count:
+                self.pump.call(partial(self._finish, worker.intent.left(), None))
+                worker.intent = None  # its area is that step's now
+        self.pump.call(self._look_again)
+
+    def _look_again(self, worker: Worker) -> None:
+        self.locked = False
+        if self.channel.unheard == LOCKED % self.channel.name:
+            self.channel.unheard = ""
+        if self.given_up:
+            finish(self.pump, [self], worker)
+        elif self.fd >= 0:
+            self.pump.attend(self.fd)
 
     @property
     def _target(self) -> str | None:
@@ -191,14 +263,16 @@ class ChildPipe:
             intent.end()
 
     def idle(self) -> bool:
-        """Whether all that was written into the pipe so far has been passed on. Any thread."""
+        """Whether all that was written into the pipe so far has been passed on. Any thread; never waits."""
         if self.busy or (self._filters is not None and self._filters.holds):
             return False
-        return self.fd < 0 or pending(self.fd) == 0
+        return self.fd < 0 or not swift.readable(self.fd)
 
     def drain(self, worker: Worker) -> None:
         """Pass on what is in the pipe now, and no more: somebody may be writing for ever."""
-        left = pending(self.fd) if self.fd >= 0 else 0
+        if self.fd < 0 or self._waits():
+            return
+        left = self._pending(worker)
         while left > 0 and not worker.retired and not self._waits():
             count = self._read(worker, min(left, BUFFER))
             if not count:
@@ -214,8 +288,9 @@ class ChildPipe:
         """Stop reading. Log thread."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
-            self.pump.close_source(fd)
             self.leave()
+            with Inside(self.pump, self, worker):
+                self.pump.close_source(fd)
             name = self.channel.namespec.rpartition(":")[2]
             log.debug("fd %d closed, stopped monitoring <output of %s (%s)>", fd, name, self.channel.name)
         if self._carried and self.pump.intents is not None:
@@ -275,6 +350,8 @@ def finish(pump: Pump, pipes: Iterable[Former], worker: Worker) -> None:
     """Take what is in them now, and give them up."""
     for pipe in pipes:
         pipe.given_up = True  # it cannot wait
+        if pipe.locked:  # it is finished when it answers
+            continue
         pipe.drain(worker)
         if worker.retired:  # it has taken part of it only, and another reads meanwhile
             pump.call(partial(finish, pump, pipes))

@@ -22,9 +22,11 @@ class Drain:
     def take(self, pipes: Iterable[ChildPipe], worker: Worker) -> None:
         """Pass on all that is in these pipes. Log thread."""
         for pipe in pipes:
-            pipe.drain(worker)
-            pipe.flush(worker)
-            pipe.channel.end_line(worker)
+            if not worker.retired and not pipe.locked:
+                pipe.drain(worker)
+            if not worker.retired and not pipe.locked:
+                pipe.flush(worker)
+                pipe.channel.end_line(worker)
         if worker.retired:
             self._pump.call(partial(self.take, pipes))
         else:

@@ -138,6 +138,12 @@ class Intent:
         phase = KEPT if step.kept else READ
         STEP.pack_into(self._map, 0, step.pipe, step.stamp, len(step.data), self._serial, done, phase)
 
+    def left(self) -> "Interrupted":
+        """This step, for another worker to finish; the area is not to be used any more. In any thread."""
+        step = _parse(self.file, bytes(self._map), _number(Path(self.file).name))
+        assert step is not None
+        return step
+
     @property
     def intact(self) -> bool:
         """Whether the file is still there."""

@@ -1,4 +1,10 @@
-"""Pipes between a child and the log thread, made so that the child outlives their reader."""
+"""Pipes between a child and the log thread, made so that the child outlives their reader.
+
+Who writes to a pipe, or reads from it, has it locked while his memory is copied (fs/pipe.c); and if that memory is of a
+file on a disk or a host that does not answer, the pipe is locked for as long. Then all wait who read, write, close or
+open it, or ask how much is in it, and cannot be killed. Only poll(2) needs no lock: in the loop's thread nothing else
+may be asked of a pipe that a program has.
+"""
 
 import array
 import contextlib
@@ -72,12 +78,12 @@ def enlarge(fd: int) -> bool:
 
 
 def ended(fd: int) -> bool:
-    """Whether nothing is in the pipe, and nobody has its other end any more."""
-    return swift.hung_up(fd) and not pending(fd)  # in this order
+    """Whether nothing is in the pipe, and nobody has its other end any more. Never waits."""
+    return swift.hung_up(fd) and not swift.readable(fd)  # in this order
 
 
 def pending(fd: int) -> int:
-    """How many bytes wait in the pipe; 0 if the descriptor is no longer a pipe."""
+    """How many bytes wait in the pipe; 0 if the descriptor is no longer a pipe. Waits for the pipe's lock."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(fd, termios.FIONREAD, count)

@@ -276,8 +276,10 @@ class Pump:
             if not self._ended.wait(patience):
                 return False
         self._stopping = True
-        for fd in list(self._sources):
-            self.close_source(fd)
+        locked = {id(each.work) for each in self._stuck if each.thread is not None and each.thread.is_alive()}
+        for fd, source in list(self._sources.items()):
+            if id(source) not in locked:  # else we hang, too
+                self.close_source(fd)
         self._epoll.close()
         os.close(self._wake)
         if self.intents is not None:

@@ -11,6 +11,7 @@ import select
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)
 _EPOLL_CTL_DEL = 2  # sys/epoll.h
+_POLLIN = 1  # poll.h
 
 
 class _Pollfd(ctypes.Structure):
@@ -28,8 +29,20 @@ def ended_child() -> tuple[int, int]:
 
 def hung_up(fd: int) -> bool:
     """Whether nobody has the other end of a pipe any more. (Something may be in it yet.)"""
-    count: int = _LIBC.poll(ctypes.byref(_Pollfd(fd)), ctypes.c_ulong(1), 0)
-    return count > 0
+    return _poll(fd, 0) != 0
+
+
+def readable(fd: int) -> bool:
+    """Whether something is in a pipe."""
+    return bool(_poll(fd, _POLLIN) & _POLLIN)
+
+
+def _poll(fd: int, events: int) -> int:
+    """poll(2) is all that can be asked of a pipe without waiting for its lock; see `pipes`."""
+    asked = _Pollfd(fd, events)
+    _LIBC.poll(ctypes.byref(asked), ctypes.c_ulong(1), 0)
+    revents: int = asked.revents
+    return revents
 
 
 def unregister(epoll: select.epoll, fd: int) -> None:
