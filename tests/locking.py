@@ -79,6 +79,11 @@ def until(there: Path) -> None:
         time.sleep(0.02)
 
 
+def is_ready(pid: int) -> bool:
+    """Whether it waits for "go": its memory is there."""
+    return any("userfaultfd" in os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def is_inside(pid: int) -> bool:
     """Whether it waits in a read or write (proc_pid_syscall(5))."""
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in CALLS[platform.machine()]

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 
 from supervise.config.declare import Change
 from supervise.config.diff import kinds_of_change
@@ -256,7 +257,8 @@ def restore(process: Process, record: Record, handover: Handover) -> None:
         else:
             kept = handover.take(f"stdin-{stdin}")
             process.child = Child(machine.pid, Stdin(stdin, -1 if kept is None else kept))
-        if missing and is_alive(process) and is_hidden(machine.pid):  # else it has closed them
+        locked = not handover.locked.isdisjoint(chain(*pipes.values()))
+        if missing and is_alive(process) and (locked or is_hidden(machine.pid)):  # else it has closed them
             for channel in missing:
                 channel.cut_off(machine.pid)
 

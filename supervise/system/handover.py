@@ -23,9 +23,11 @@ from typing import Any, Protocol
 from supervise.system.bequest import duplicate, inherit, move
 from supervise.system.fsuser import look_into
 from supervise.system.pidfd import exit_status
+from supervise.system.threads import within
 
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembered
+PATIENCE = 1.0  # seconds that the opening of a pipe may take, which a program can keep locked (see `pipes`)
 LOOKS = 10  # more, at who should have a pipe that is not where it was seen; 3 were too few for a shell in a busy loop
 
 
@@ -54,6 +56,7 @@ class Handover:
         self._numbers: dict[str, int] = {}
         self._ends: dict[tuple[int, int], int] = {}
         self._seen: dict[int, list[str]] | None = None
+        self.locked = set[int]()  # pipes that could not be opened, since their program keeps them locked
         self.sockets = [fd for name in self.names("socket-") if (fd := self.take(name)) is not None]
         for name in self.names("fd-"):
             self.take(name)
@@ -128,12 +131,18 @@ class Handover:
 
     def pipe(self, inode: int, pid: int | None = None) -> int | None:
         """Our end of a log pipe, non-blocking and the caller's to close: kept for us, or found with a process that has
-        it, above all with `pid`, to whom it was given. None if nobody has it any more."""
+        it, above all with `pid`, to whom it was given. None if nobody has it any more, or it is `locked`."""
         if (fd := self.take(f"pipe-{inode}")) is not None:
             return fd
         for path in self._places(inode, pid):
             with suppress(OSError):  # it has just closed it
-                fd = look_into(path.split("/")[2], partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+                opening = partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                look = partial(look_into, path.split("/")[2], opening)
+                try:
+                    fd = within(PATIENCE, look, "pipes", late=os.close)
+                except TimeoutError:
+                    self.locked.add(inode)
+                    return None
                 if os.fstat(fd).st_ino == inode:
                     return fd
                 os.close(fd)

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Any
 
-from supervise.system.threads import begin
+from supervise.system.threads import within
 
 RESOLVING = 3.0  # seconds
 
@@ -18,21 +18,10 @@ def addresses(host: str | None, port: int) -> list[Any]:
         return _ask(host, port, socket.AI_NUMERICHOST)
     except OSError:
         pass
-    answer, errors = list[Any](), list[OSError]()
-
-    def ask() -> None:
-        try:
-            answer.extend(_ask(host, port, 0))
-        except OSError as error:
-            errors.append(error)
-
-    asking = begin(ask, "names")
-    asking.join(RESOLVING)
-    if errors:
-        raise errors[0]
-    if asking.is_alive():
-        raise OSError(errno.EADDRNOTAVAIL, f"no answer within {RESOLVING:g} seconds")
-    return answer
+    try:
+        return within(RESOLVING, lambda: _ask(host, port, 0), "names")
+    except TimeoutError as why:
+        raise OSError(errno.EADDRNOTAVAIL, why.strerror) from None
 
 
 def _ask(host: str | None, port: int, flags: int) -> list[Any]:

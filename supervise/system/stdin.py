@@ -6,9 +6,11 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from supervise.system.handover import places
+from supervise.system.threads import begin
 
 CAP_SYS_PTRACE = 19  # linux/capability.h
 
@@ -69,7 +71,7 @@ class Stdin:
         """Give the kept descriptor back, if there is one. To be called when the process is gone."""
         fd, self.kept = self.kept, -1
         if fd >= 0:
-            os.close(fd)
+            begin(partial(os.close, fd), "stdin")  # somebody whom it has left may keep the pipe locked
 
     @classmethod
     def open(cls, uid: int | None) -> tuple[Self, int]:

@@ -4,6 +4,9 @@ import errno
 import signal
 import threading
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def begin(work: Callable[[], object], name: str) -> threading.Thread:
@@ -23,3 +26,31 @@ def begin(work: Callable[[], object], name: str) -> threading.Thread:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return thread
+
+
+def within(seconds: float, work: Callable[[], T], name: str, late: Callable[[T], object] = lambda _: None) -> T:
+    """What `work` returns or raises, in a thread. Blocks, so long: then TimeoutError, and what it returns after that is
+    given to `late`. Any thread. Raises OSError as `begin` does."""
+    lock, results, errors = threading.Lock(), list[T](), list[Exception]()
+    given_up = False
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:
+            errors.append(error)
+            return
+        with lock:
+            if not given_up:
+                results.append(result)
+                return
+        late(result)
+
+    begin(run, name).join(seconds)
+    with lock:
+        given_up = not results
+    if results:
+        return results[0]
+    if errors:
+        raise errors[0]
+    raise TimeoutError(errno.ETIMEDOUT, f"no answer within {seconds:g} seconds")

@@ -46,10 +46,15 @@ def lock(daemon: Daemon, place: Path) -> None:
     """Have the program lock its pipe before the daemon can have read the first page."""
     daemon.process.send_signal(signal.SIGSTOP)
     try:
-        (place / "go").touch()
-        wait_for(lambda: locking.is_inside(int((place / "locking").read_text())))
+        go(place)
     finally:
         daemon.process.send_signal(signal.SIGCONT)
+
+
+def go(place: Path) -> None:
+    """Have it lock its pipe."""
+    (place / "go").touch()
+    wait_for(lambda: locking.is_inside(int((place / "locking").read_text())))
     (place / "go").unlink()
 
 
@@ -110,6 +115,24 @@ def test_killed_meanwhile(supervisors: Supervisors, place: Path) -> None:
     supervisors.running.remove(daemon)
     daemon = supervisors.run("supervise", daemon.config, place)
     wait_for(lambda: daemon.read("locker.log") == WHOLE)
+    assert daemon.stop() == 0
+
+
+def test_locked_when_the_next_daemon_comes(supervisors: Supervisors, place: Path) -> None:
+    daemon = start(supervisors, place)
+    wait_for(lambda: locking.is_ready(daemon.api("/processes/locker")["pid"]))
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.disconnect()
+    supervisors.running.remove(daemon)
+    go(place)
+    daemon = supervisors.run("supervise", daemon.config, place)
+    serves_others(daemon)
+    assert "cannot be read since" in daemon.api("/processes/locker")["log_problem"]
+    release(place)
+    daemon.rpc.supervisor.stopProcess("locker")
+    daemon.rpc.supervisor.startProcess("locker")
+    assert not daemon.api("/processes/locker")["log_problem"]
     assert daemon.stop() == 0
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from supervise.system.threads import begin
-from tests.tools import ROOT, need_root
+from supervise.system.threads import begin, within
+from tests.tools import ROOT, need_root, wait_for
 
 REFUSED = """
 import os, resource
@@ -50,3 +50,18 @@ def test_where_there_can_be_no_thread() -> None:
 def test_nothing_else_makes_threads(path: Path) -> None:
     if path.name not in {"threads.py", "foreground.py"}:  # that is no daemon
         assert "threading.Thread(" not in path.read_text()
+
+
+def test_what_answers_in_time() -> None:
+    assert within(60, lambda: "yes", "a thread") == "yes"
+    assert within(60, lambda: None, "a thread") is None
+    with pytest.raises(KeyError, match="no"):
+        within(60, lambda: dict[str, str]()["no"], "a thread")
+
+
+def test_what_answers_too_late() -> None:
+    go, late = threading.Event(), list[bool]()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.01 seconds"):
+        within(0.01, lambda: go.wait(60), "a thread", late=late.append)
+    go.set()
+    wait_for(lambda: late == [True])
