@@ -31,6 +31,17 @@ class Exit(NamedTuple):
     last_lines: tuple[str, ...]
 
 
+@dataclass(slots=True, eq=False)
+class Recorded:
+    """What of its record has been encoded, and of what: its options and where its logs go, its last ends."""
+
+    config: ProgramConfig | None = None
+    aimed: int = 0
+    configured: str = ""
+    exits: tuple[Exit, ...] | None = None
+    ends: str = ""
+
+
 class Wiring(Protocol):
     """What stands at a process's descriptors besides its logs: an event listener's pipes."""
 
@@ -78,8 +89,7 @@ class Process:
     sweeper: Sweeper | None = None
     cgroup: Cgroup | None = None  # in which it was born
     told: Any = None  # the last `daemon.info.Facts` of it
-    # What `daemon.records.lasting` has made last, and of what: options, where logs go, exits.
-    recorded: tuple[ProgramConfig | None, int, tuple[Exit, ...], str] = (None, 0, (), "")
+    recorded: Recorded = field(default_factory=Recorded)
     waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(default_factory=list)
 
     async def until(self, reached: Callable[[], bool]) -> None:

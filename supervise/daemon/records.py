@@ -29,7 +29,7 @@ _of_machine, _of_process = attrgetter(*MACHINE), attrgetter(*FACTS)
 
 def to_record(process: Process) -> Record:
     """All of a process that the next daemon needs, as JSON values."""
-    return {**_slow(process), **passing(process)}
+    return {**_configured(process), **_ends(process), **passing(process)}
 
 
 def passing(process: Process) -> Record:
@@ -49,23 +49,27 @@ def passing(process: Process) -> Record:
 
 
 def lasting(process: Process) -> str:
-    """The rest of it, as `members` gives it: made anew when its configuration has changed, or it has ended again."""
-    config, aimed, exits, text = process.recorded
-    if config is not process.config or aimed != process.logs.aimed or exits is not process.exits:
-        text = members(_slow(process))
-        process.recorded = process.config, process.logs.aimed, process.exits, text
-    return text
+    """The rest of it, as `members` gives it: made anew where its configuration has changed, or it has ended again."""
+    kept = process.recorded
+    if kept.config is not process.config or kept.aimed != process.logs.aimed:
+        kept.config, kept.aimed, kept.configured = process.config, process.logs.aimed, members(_configured(process))
+    if kept.exits is not process.exits:
+        kept.exits, kept.ends = process.exits, members(_ends(process))
+    return f"{kept.configured},{kept.ends}"
 
 
-def _slow(process: Process) -> Record:
+def _configured(process: Process) -> Record:
     return {
         "group": process.group,
         "name": process.name,
         "files": process.logs.files(),
         "auto": process.logs.auto_paths(),
         "stop": how_to_stop(process.config),
-        "exits": [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits],
     }
+
+
+def _ends(process: Process) -> Record:
+    return {"exits": [[end.at, end.status, end.text, end.expected, end.uptime] for end in process.exits]}
 
 
 def flaw(record: Record) -> str:

@@ -24,9 +24,8 @@ def open_pipe(uid: int | None = None) -> tuple[int, int]:
     goes on (and at worst waits for room) when we die. It also belongs to `uid`, so that a program that was given that
     user can open its own /dev/stdout. Raises OSError (EMFILE, ENFILE).
     """
-    reader, writer = os.pipe()
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        os.set_blocking(reader, False)
         both = _both_ways(writer)
     except BaseException:
         os.close(reader)
@@ -61,6 +60,7 @@ def _both_ways(fd: int) -> int:
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:  # no /proc here: an ordinary pipe is better than no program
+        os.set_blocking(fd, True)
         return os.dup(fd)
 
 
