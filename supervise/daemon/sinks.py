@@ -34,6 +34,9 @@ class Sink:
         *("file", "hanging", "listeners", "path", "problem", "stream", "touched", "users"),
     )
 
+    _hang: Hang  # since it hung for the first time, like
+    _backlog: Backlog
+
     def __init__(self, path: str, pump: Pump) -> None:
         self.path, self.users = path, 1
         self.problem = ""
@@ -44,8 +47,6 @@ class Sink:
         self._pump = pump
         self.touched = False
         self.hanging = False
-        self._hang = Hang()
-        self._backlog = Backlog(path)
         self._closed = False
         self._check_at = self._retry_at = self._tell_at = 0.0
         self._told = False
@@ -169,9 +170,13 @@ class Sink:
 
     def stall(self) -> None:
         """The worker in our file is given up (the pump's lock is held)."""
-        self.hanging = True
-        self.problem = f"writing to {self.path} hangs"
-        self._hang = self._pump.hung.setdefault(self.file.device, Hang()) if self.file.device else Hang()
+        hang = self._pump.hung.setdefault(self.file.device, Hang()) if self.file.device else Hang()
+        self._begin_to_hang(hang, f"writing to {self.path} hangs")
+
+    def _begin_to_hang(self, hang: Hang, problem: str) -> None:
+        if not self.hanging:
+            self._backlog = Backlog(self.path)
+        self.hanging, self._hang, self.problem = True, hang, problem
 
     def lose(self) -> None:
         """Our worker has slept for long (the pump's lock is held)."""
@@ -201,8 +206,7 @@ class Sink:
             if (hang := self._pump.hung.get(device)) is None:
                 return
             hang.others.append(self._revive)
-            self.hanging, self._hang = True, hang
-            self.problem = f"the disk of {self.path} hangs"
+            self._begin_to_hang(hang, f"the disk of {self.path} hangs")
         raise _HungDeviceError(errno.EAGAIN, self.problem, self.path)
 
     def _defer(self, worker: Worker, data: memoryview | bytes) -> int | None:
