@@ -17,6 +17,7 @@ log = logging.getLogger("supervise")
 CHECK = 1.0  # seconds between looks whether a file in use still has its name
 RETRIES = (0.05, 2.0)  # seconds before a failed file is tried again, at the first failure and at most
 REPEAT = 60.0  # seconds before the same trouble with a file is told again
+MANY = 16  # released targets that may have been closed and still be kept
 
 
 class Sink:
@@ -308,6 +309,7 @@ class Sinks:
         self._pump = pump
         self._open: dict[str, Sink] = {}
         self._ending: list[Sink] = []  # released; their streams may still be writing
+        self._many = MANY  # so many of them are looked at, whether they still are
 
     def acquire(self, path: str, maxbytes: int, backups: int) -> Sink:
         """Return the target at `path`; the limits given last hold for all who share it."""
@@ -327,7 +329,9 @@ class Sinks:
         sink.users -= 1
         if sink.users == 0:
             del self._open[sink.path]
-            self._ending = [each for each in self._ending if not each.closed]
+            if len(self._ending) >= self._many:  # not at each: a thousand may end before the log thread closes one
+                self._ending = [each for each in self._ending if not each.closed]
+                self._many = max(MANY, 2 * len(self._ending))
             self._ending.append(sink)
             self._pump.call(sink.close)
 

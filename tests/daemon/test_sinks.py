@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,21 @@ def test_a_hung_disk(pump: Pump, disk: Disk, tmp_path: Path, caplog: pytest.LogC
         pump.call(sink.close)
     pump.call(lambda _: stopped.set())
     assert stopped.wait(60)
+
+
+def test_thousands_are_released_before_the_log_thread_closes_one(
+    pump: Pump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was compared with all before it: 2.5 of the 3.8 s in which 5,000 programs with logs ended."""
+    looks, closed = count(), vars(Sink)["closed"]
+    monkeypatch.setattr(Sink, "closed", property(lambda sink: (next(looks), closed.fget(sink))[1]))
+    sinks, going_on, stops = Sinks(pump), threading.Event(), list[bool]()
+    every = [sinks.acquire(f"{tmp_path}/{number}", 0, 0) for number in range(1000)]
+    pump.call(lambda _: stops.append(going_on.wait(60)))
+    for sink in every:
+        sinks.release(sink)
+    going_on.set()
+    assert next(looks) < 4 * len(every)
 
 
 def test_a_released_stream_is_still_waited_for(pump: Pump, tmp_path: Path) -> None:
