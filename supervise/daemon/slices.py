@@ -25,3 +25,10 @@ async def at_once(act: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[
     finally:
         for some in begun:
             some.cancel()
+            some.add_done_callback(_ignore)
+
+
+def _ignore(some: asyncio.Future[list[R]]) -> None:
+    """Look at how it ended, which asyncio complains of otherwise: one failure is told already."""
+    if not some.cancelled():
+        some.exception()

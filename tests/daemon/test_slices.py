@@ -1,6 +1,8 @@
 """Many things at once, and others in between."""
 
 import asyncio
+import gc
+import logging
 
 import pytest
 
@@ -70,3 +72,31 @@ def test_cancelling_it_cancels_all() -> None:
         await eventually(lambda: sorted(ended) == begun)
 
     run(story)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_nobody_complains_of_the_others(cancelled: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio logged a traceback for every other slice that failed, or was cancelled."""
+
+    async def story() -> None:
+        begun = list[int]()
+
+        async def act(number: int) -> None:
+            begun.append(number)
+            if not cancelled:
+                raise LookupError
+            await asyncio.sleep(1000)
+
+        task = asyncio.ensure_future(at_once(act, range(3 * SLICE)))
+        await eventually(lambda: len(begun) == 3 * SLICE)
+        task.cancel()
+        with pytest.raises((LookupError, asyncio.CancelledError)):
+            await task
+        del task
+        await asyncio.sleep(0.1)
+        gc.collect()
+
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        run(story)
+        gc.collect()
+    assert caplog.text == ""
