@@ -28,7 +28,7 @@ from supervise.system.threads import within
 FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembered
 PATIENCE = 1.0  # seconds that the opening of a pipe may take, which a program can keep locked (see `pipes`)
-LOOKS = 10  # more, at who should have a pipe that is not where it was seen; 3 were too few for a shell in a busy loop
+LOOKS = 50  # at who should have a pipe, and runs meanwhile: of a shell in a busy loop, a third of them see nothing
 
 
 class Safe(Protocol):
@@ -259,16 +259,33 @@ def _pipes_of(pid: str) -> list[tuple[int, str]]:
 
 
 def places(inode: int, pids: Iterable[str]) -> Iterator[str]:
-    """Where a pipe is with these processes, as /proc/PID/fd/N; looked at anew, several times, for whom that was wrong.
+    """Where a pipe is with these processes, as /proc/PID/fd/N; looked at anew, many times, for whom that was wrong.
 
     A shell moves its stdout to another number while a command of its own (`echo … >> file`) writes elsewhere, some
     20 µs, and its stdin for `read x < file`: whoever looks at its descriptors one after the other, and opens one later,
-    may miss the pipe.
+    may miss the pipe. Who slept all the while has moved nothing, and is looked at once.
     """
+    looking = dict.fromkeys(pids)
     for _ in range(LOOKS):
-        for pid in pids:
-            with suppress(OSError):
-                yield from [path for found, path in look_into(pid, partial(_pipes_of, pid)) if found == inode]
+        for pid in tuple(looking):
+            try:
+                before = _asleep(pid)
+                found = [path for number, path in look_into(pid, partial(_pipes_of, pid)) if number == inode]
+                if not found and before is not None and before == _asleep(pid):
+                    del looking[pid]
+            except OSError:  # it is gone, or hidden
+                del looking[pid]
+                continue
+            yield from found
+
+
+def _asleep(pid: str) -> bytes | None:
+    """How often that process had been switched away from when it fell asleep (proc_pid_status(5)); None if it runs, or
+    the kernel does not tell. Raises OSError."""
+    with open(f"/proc/{pid}/status", "rb") as file:
+        status = file.read()
+    _, _, switches = status.partition(b"\nvoluntary_ctxt_switches:")
+    return switches if switches and b"\nState:\tR" not in status else None
 
 
 def is_hidden(pid: int) -> bool:

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from supervise.system import handover as handover_module
 from supervise.system.bequest import LOWEST
-from supervise.system.handover import ENDS_KEPT, Handover, is_hidden, passed, pipes_in_use, put_back
+from supervise.system.handover import ENDS_KEPT, Handover, is_hidden, passed, pipes_in_use, places, put_back
 from supervise.system.journal import start_time
 from supervise.system.pidfd import exit_status
-from tests.tools import ROOT, need, need_root
+from tests.tools import ROOT, need, need_root, wait_for
 
 
 @contextmanager
@@ -188,6 +191,26 @@ def test_a_pipe_of_a_shell_that_writes_to_a_file_in_turn() -> None:
                 os.close(found)
         finally:
             shell.kill()
+
+
+def test_who_sleeps_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many programs have closed their stdout for good, and the loop waits for each at a recovery."""
+    looks, look = list[str](), handover_module._pipes_of
+
+    def counted(pid: str) -> list[tuple[int, str]]:
+        looks.append(pid)
+        return look(pid)
+
+    monkeypatch.setattr(handover_module, "_pipes_of", counted)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as cat:
+        assert cat.stdin
+        assert cat.stdout
+        cat.stdin.write(b"x")
+        assert cat.stdout.read(1) == b"x"
+        wait_for(lambda: "State:\tS" in Path(f"/proc/{cat.pid}/status").read_text())
+        assert list(places(1, [str(cat.pid)])) == []
+        cat.kill()
+    assert looks == [str(cat.pid)]
 
 
 def test_what_nobody_has_is_gone() -> None:
