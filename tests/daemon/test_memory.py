@@ -88,6 +88,7 @@ def test_what_is_encoded_once_follows_every_change(tmp_path: Path) -> None:
                 supervisor.tell(one, Start())
                 await reach(supervisor, "p", State.RUNNING)
                 await supervisor.stop([one])
+                await eventually(lambda: not any(one.logs.inodes().values()))  # the log thread closes them
 
             check(files={"stdout": [str(tmp_path / "a.log"), 52428800, 10]}, exits=[])
             changed = dataclasses.replace(one.config, stdout_logfile=str(tmp_path / "b.log"), stopwaitsecs=7.0)
