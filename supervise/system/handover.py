@@ -15,6 +15,7 @@ They reach us by inheritance (`bequest`: an upgrade in place, or the keeper) or 
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,7 @@ FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 ENDS_KEPT = 4096  # how many processes that somebody else has reaped are remembered
 PATIENCE = 1.0  # seconds that the opening of a pipe may take, which a program can keep locked (see `pipes`)
 LOOKS = 50  # at who should have a pipe, and runs meanwhile: of a shell in a busy loop, a third of them see nothing
+LOOKING = 0.1  # seconds of processor time for them, once all have been looked at: some have a million descriptors open
 
 
 class Safe(Protocol):
@@ -265,18 +267,20 @@ def places(inode: int, pids: Iterable[str]) -> Iterator[str]:
     20 µs, and its stdin for `read x < file`: whoever looks at its descriptors one after the other, and opens one later,
     may miss the pipe. Who slept all the while has moved nothing, and is looked at once.
     """
-    looking = dict.fromkeys(pids)
+    looking, since = set(pids), time.thread_time()
     for _ in range(LOOKS):
         for pid in tuple(looking):
             try:
                 before = _asleep(pid)
                 found = [path for number, path in look_into(pid, partial(_pipes_of, pid)) if number == inode]
                 if not found and before is not None and before == _asleep(pid):
-                    del looking[pid]
+                    looking.remove(pid)
             except OSError:  # it is gone, or hidden
-                del looking[pid]
+                looking.remove(pid)
                 continue
             yield from found
+        if not looking or time.thread_time() - since > LOOKING:
+            return
 
 
 def _asleep(pid: str) -> bytes | None:

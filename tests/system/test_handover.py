@@ -193,8 +193,9 @@ def test_a_pipe_of_a_shell_that_writes_to_a_file_in_turn() -> None:
             shell.kill()
 
 
-def test_who_sleeps_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many programs have closed their stdout for good, and the loop waits for each at a recovery."""
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose descriptors have been looked at."""
     looks, look = list[str](), handover_module._pipes_of
 
     def counted(pid: str) -> list[tuple[int, str]]:
@@ -202,6 +203,11 @@ def test_who_sleeps_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return look(pid)
 
     monkeypatch.setattr(handover_module, "_pipes_of", counted)
+    return looks
+
+
+def test_who_sleeps_is_looked_at_once(looks: list[str]) -> None:
+    """Many programs have closed their stdout for good, and the loop waits for each at a recovery."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as cat:
         assert cat.stdin
         assert cat.stdout
@@ -211,6 +217,19 @@ def test_who_sleeps_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(places(1, [str(cat.pid)])) == []
         cat.kill()
     assert looks == [str(cat.pid)]
+
+
+def test_who_runs_is_not_looked_at_for_ever(looks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 19,000 descriptors open, fifty looks took 5 s."""
+    with subprocess.Popen(["bash", "-c", "echo; while :; do :; done"], stdout=subprocess.PIPE) as busy:
+        assert busy.stdout
+        assert busy.stdout.read(1) == b"\n"
+        assert list(places(1, [str(busy.pid)])) == []
+        many = len(looks)
+        monkeypatch.setattr(handover_module, "LOOKING", 0.0)
+        assert list(places(1, [str(busy.pid)])) == []
+        busy.kill()
+    assert (many > 1, len(looks) - many) == (True, 1)
 
 
 def test_what_nobody_has_is_gone() -> None:
